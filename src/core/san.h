@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What AddressSanitizer, ThreadSanitizer and Valgrind must be told of stacks
+ * that they did not make. Every function is empty when its tool is off, and
+ * struct san_ctx then has no members. Called by ctx.h and block.c only.
+ */
+#ifndef COPOOL_SAN_H
+#define COPOOL_SAN_H
+
+#include <stddef.h>
+
+#if defined(__has_feature)
+#    if __has_feature(address_sanitizer)
+#        define CO_ASAN 1
+#    endif
+#    if __has_feature(thread_sanitizer)
+#        define CO_TSAN 1
+#    endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#    define CO_ASAN 1
+#endif
+#ifdef __SANITIZE_THREAD__
+#    define CO_TSAN 1
+#endif
+
+#ifdef CO_ASAN
+#    include <sanitizer/asan_interface.h>
+#    include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef CO_TSAN
+#    include <sanitizer/tsan_interface.h>
+#endif
+#ifdef CO_VALGRIND
+#    include <valgrind/memcheck.h>
+#    include <valgrind/valgrind.h>
+#endif
+
+struct san_ctx {
+#ifdef CO_ASAN
+    void *fake_stack; /* ASan's own, while the context is not running */
+    const void *low;
+    size_t size;
+    struct san_ctx *came_from; /* whose bounds the arriving side fills in */
+#endif
+#ifdef CO_TSAN
+    void *fiber;
+#endif
+};
+
+static inline void
+san_make(struct san_ctx *ctx, void *low, size_t size)
+{
+    (void)ctx, (void)low, (void)size;
+#ifdef CO_ASAN
+    __asan_unpoison_memory_region(low, size);
+    ctx->fake_stack = NULL;
+    ctx->low = low;
+    ctx->size = size;
+    ctx->came_from = NULL;
+#endif
+#ifdef CO_TSAN
+    ctx->fiber = __tsan_create_fiber(0);
+#endif
+}
+
+static inline void
+san_before_switch(struct san_ctx *from, struct san_ctx *to)
+{
+    (void)from, (void)to;
+#ifdef CO_ASAN
+    to->came_from = from;
+    __sanitizer_start_switch_fiber(&from->fake_stack, to->low, to->size);
+#endif
+#ifdef CO_TSAN
+    from->fiber = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to->fiber, 0);
+#endif
+}
+
+static inline void
+san_before_leave(struct san_ctx *from, struct san_ctx *to)
+{
+    (void)from, (void)to;
+#ifdef CO_ASAN
+    to->came_from = from;
+    __sanitizer_start_switch_fiber(NULL, to->low, to->size);
+#endif
+#ifdef CO_TSAN
+    __tsan_switch_to_fiber(to->fiber, 0);
+#endif
+}
+
+/* On arrival in a context, for the first time (fake_stack NULL) or again. A
+ * thread's own stack is not known to us: its bounds are learnt here, by the
+ * context that it switched to. */
+static inline void
+san_after_switch(struct san_ctx *self)
+{
+    (void)self;
+#ifdef CO_ASAN
+    __sanitizer_finish_switch_fiber(self->fake_stack, &self->came_from->low,
+                                    &self->came_from->size);
+#endif
+}
+
+static inline void
+san_gone(struct san_ctx *ctx)
+{
+    (void)ctx;
+#ifdef CO_TSAN
+    __tsan_destroy_fiber(ctx->fiber);
+#endif
+}
+
+/* A range of memory becomes a stack; returns what san_stack_gone() needs. */
+static inline unsigned
+san_stack_new(void *low, void *high)
+{
+    (void)low, (void)high;
+#ifdef CO_VALGRIND
+    return VALGRIND_STACK_REGISTER(low, high);
+#else
+    return 0;
+#endif
+}
+
+static inline void
+san_stack_gone(unsigned id)
+{
+    (void)id;
+#ifdef CO_VALGRIND
+    VALGRIND_STACK_DEREGISTER(id);
+#endif
+}
+
+#endif
