@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"take every {_QUICK}th file only, and one round",
+        help=f"take every {_QUICK}th file only",
     )
     parser.add_argument(
         "--crowd",
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"walkers alive at once (default: {_CROWD:,}, or what the pool allows)",
     )
     parser.add_argument(
-        "--rounds", type=_positive, metavar="N", help="rounds (default: 3)"
+        "--rounds", type=_positive, metavar="N", default=3, help="default: 3"
     )
     parser.add_argument(
         "--json", type=_output, metavar="FILE", help="write it all here"
@@ -99,13 +99,12 @@ def _run(options: argparse.Namespace) -> int:
         if not read.definitions:
             print(f"copool demo: no function in {options.folder}", file=sys.stderr)
             return 1
-        rounds = options.rounds or (1 if options.quick else 3)
         moments = {"before": asdict(copool.stats())}
         gc.collect()
         gc.freeze()  # the collector need not look at the trees again
         try:
-            whole, busy = _whole(read.definitions, crowd, rounds, bar)
-            sample = _sample(read.definitions, rounds, bar)
+            whole, busy = _whole(read.definitions, crowd, options.rounds, bar)
+            sample = _sample(read.definitions, crowd, options.rounds, bar)
         finally:
             gc.unfreeze()
         moments |= {"in the crowd": busy, "after": asdict(copool.stats())}
@@ -176,11 +175,11 @@ def _read(options: argparse.Namespace, bar: _Bar) -> parsing.Source:
 def _whole(
     trees: Sequence[Tree], crowd: int, rounds: int, bar: _Bar
 ) -> tuple[Contest, dict[str, object]]:
-    """Hold the contest; note the pool's statistics when copool's crowd is complete."""
+    """Hold the contest; also note the pool when copool's crowd is first complete."""
     busy: dict[str, object] = {}
 
     def crowded(walker: str) -> None:
-        if walker == COPOOL.name:
+        if walker == COPOOL.name and not busy:
             busy.update(asdict(copool.stats()))
 
     contest = hold(
@@ -193,12 +192,12 @@ def _whole(
     return contest, busy
 
 
-def _sample(trees: Sequence[Tree], rounds: int, bar: _Bar) -> Contest:
+def _sample(trees: Sequence[Tree], crowd: int, rounds: int, bar: _Bar) -> Contest:
     few = trees[:: -(-len(trees) // _SAMPLE)]
     return hold(
         [COPOOL, GENERATORS, GREENLET, THREADS],
         few,
-        crowd=len(few),
+        crowd=crowd,
         rounds=rounds,
         hooks=Hooks(lambda walker, done: bar.show(f"{walker}, sample", done, len(few))),
     )

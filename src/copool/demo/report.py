@@ -15,16 +15,16 @@ from copool.demo.contest import Contest, Score
 from copool.demo.parsing import Source
 
 _STATISTICS = {
-    "created": "coroutines started so far",
-    "reused": "of those, on a stack used before",
+    "created": "coroutines started",
+    "reused": "of those, on a used stack",
     "live": "coroutines alive",
     "idle_local": "stacks kept by this thread",
     "idle_shared": "stacks kept for any thread",
-    "vacant": "stacks without memory",
-    "peak": "most stacks with memory so far",
+    "vacant": "stacks mapped, but empty",
+    "peak": "most stacks with memory",
     "slabs": "mappings",
-    "mapped_bytes": "bytes of address space",
-    "discards": "stacks whose memory was given back",
+    "mapped_bytes": "their address space, in bytes",
+    "discards": "stacks emptied",
 }
 
 Moment = Mapping[str, object]
@@ -68,14 +68,28 @@ class Report:
 
 def show(report: Report, console: Console) -> None:
     """Print a report."""
-    whole, sample = report.whole, report.sample
-    for paragraph in (_input(report), _answer(whole)):
-        console.print(paragraph + "\n", highlight=False)
-    heading = f"The whole job, with up to {whole.crowd:,} walkers alive at once"
-    console.print(_times(heading, whole, memory=True), "")
-    heading = f"The same for {sample.trees:,} of the walkers, as threads are too costly"
-    console.print(_times(heading, sample), "")
-    console.print(_pool(report.pool))
+    whole, sample, pool = report.whole, report.sample, report.pool
+    rounds = len(whole.scores[0].seconds)
+    _print(console, _input(report), "", _answer(whole), "")
+    _print(
+        console,
+        f"[bold]The whole job[/] with up to {whole.crowd:,} walkers alive at once,"
+        f" median of {rounds}. Starting, walking and merging is timed, parsing is not."
+        " Each turn is another walker's, so that caches help none of them.",
+        _times(whole, memory=True),
+        f"[bold]The same for {sample.trees:,} of the walkers[/], as there can hardly be"
+        " a thread for each of all.",
+        _times(sample),
+        f"[bold]The pool[/] has the policy {pool['after']['policy']}, the guard"
+        f" {pool['after']['guard']}, {pool['after']['stack_size']:,} bytes a stack and"
+        f" room for {pool['after']['max_blocks']:,}.",
+        _pool(pool),
+    )
+
+
+def _print(console: Console, *parts: str | Table) -> None:
+    for part in parts:
+        console.print(part, highlight=False)
 
 
 def _input(report: Report) -> str:
@@ -103,15 +117,8 @@ def _answer(contest: Contest) -> str:
     )
 
 
-def _times(heading: str, contest: Contest, *, memory: bool = False) -> Table:
-    rounds = len(contest.scores[0].seconds)
-    table = _table(heading)
-    table.caption = "Timed: starting, walking and merging; parsing is not. " + (
-        f"Median of {rounds} rounds." if rounds > 1 else "One round."
-    )
-    table.add_column("", no_wrap=True)
-    for name in ("time", "spread", "per name", "copool = 1"):
-        table.add_column(name, justify="right")
+def _times(contest: Contest, *, memory: bool = False) -> Table:
+    table = _table("time", "spread", "per name", "copool = 1")
     if memory:
         table.add_column("memory each", justify="right")
     own = median(contest.scores[0].seconds)
@@ -136,24 +143,15 @@ def _row(score: Score, names: int, own: float) -> list[str]:
 
 
 def _pool(moments: Mapping[str, Moment]) -> Table:
-    settings = moments["after"]
-    table = _table(
-        f"The pool: policy {settings['policy']}, guard {settings['guard']}, stacks of"
-        f" {settings['stack_size']:,} bytes, at most {settings['max_blocks']:,}"
-    )
-    table.add_column("", no_wrap=True)
-    for when in moments:
-        table.add_column(when, justify="right")
+    table = _table(*moments)
     for name, meaning in _STATISTICS.items():
         table.add_row(meaning, *(f"{what[name]:,}" for what in moments.values()))
     return table
 
 
-def _table(heading: str) -> Table:
-    return Table(
-        title=heading,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
