@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A block is one contiguous piece of address space that holds all that a
+ * coroutine needs:
+ *
+ *   low                                                               high
+ *   [guard][ C stack, grows down ... ][record][data, grows up ......... ]
+ *                                  └─ hot page ─┘
+ *
+ * The record starts with a struct block; who uses the block puts its own
+ * fields behind that, up to record_size. Stack top, record and the beginning
+ * of the data share one page, so that a shallow coroutine touches one page
+ * only. Pages are taken on first touch: sizes here are of address space.
+ *
+ * An arena maps slabs of blocks of one geometry, doubling their size, and
+ * takes blocks back. It is the slow path below the pool: it has a lock and
+ * makes system calls. Any thread may call any function.
+ */
+#ifndef COPOOL_BLOCK_H
+#define COPOOL_BLOCK_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "copool.h"
+#include "os.h"
+
+struct slab;
+
+/* Bytes of a record whose user states no size: co_create()'s. */
+enum { DEFAULT_RECORD = 192 };
+
+struct block {
+    struct block *next; /* in a list; only valid when idle */
+    struct slab *slab;
+    char *low;          /* lowest byte of the stack, just above the guard */
+    char *data;         /* behind the record, aligned to 16 */
+    uint32_t index;     /* in its slab */
+    unsigned san_id;
+    /* Only valid in the first block of a batch that lies in a store. */
+    struct block *next_batch;
+    size_t batch_length;
+};
+
+/* The C stack is [block->low, block): it grows down from the record. */
+static inline char *
+block_stack_top(struct block *block)
+{
+    return (char *)block;
+}
+
+struct geometry {
+    size_t page;
+    size_t guard_size;  /* 0 without guards */
+    size_t stack_size;  /* at least what was asked for */
+    size_t record_size; /* with the struct block, a multiple of 16 */
+    size_t data_size;   /* at least what was asked for; 0 for none */
+    size_t stride;      /* from block to block: an odd number of pages */
+    size_t hot_offset;  /* of the hot page in the block */
+    size_t colours;     /* positions that the record takes in its page */
+};
+
+/* From block->data to the end of the block. */
+static inline size_t
+block_data_size(const struct geometry *g, const struct block *block)
+{
+    return (size_t)(block->low - g->guard_size + g->stride - block->data);
+}
+
+struct arena_options {
+    size_t stack_size, record_size, data_size;
+    enum co_guard guard; /* resolved */
+    size_t max_blocks;
+    uint32_t first_slab, last_slab; /* blocks in the first and largest slab */
+    bool keep_empty; /* whether a slab stays mapped when none of it is used */
+};
+
+struct arena {
+    struct geometry geometry;
+    struct arena_options options;
+    pthread_mutex_t lock; /* for all below */
+    struct slab *room;    /* slabs that can hand out a block */
+    struct slab *full;    /* slabs of which every block is out */
+    uint32_t next_slab;   /* blocks in the next slab to be mapped */
+    size_t slab_count, mapped_bytes;
+    size_t out;    /* blocks handed out and not given back */
+    size_t vacant; /* blocks given back, in slabs still mapped */
+    size_t peak;   /* the largest that `out` ever was */
+    uint64_t taken, discards;
+};
+
+/* Lays out a block; false if the sizes cannot be or overflow. */
+bool geometry_init(struct geometry *g, const struct arena_options *options);
+
+enum co_status arena_init(struct arena *arena,
+                          const struct arena_options *options);
+
+/* Unmaps everything; every block must have been given back or be forgotten. */
+void arena_fini(struct arena *arena);
+
+/* A block with its struct block filled in and the rest of its record zero if
+ * it is fresh, unspecified else. On failure NULL and the reason. */
+struct block *arena_take(struct arena *arena, enum co_status *status);
+
+/* Gives the block's pages back to the kernel and the block to the arena. */
+void arena_give(struct arena *arena, struct block *block);
+
+/* Gives back the stack's pages below the hot one; the block stays in use. */
+void arena_discard_stack(struct arena *arena, struct block *block);
+
+/* Unmaps the slabs of which no block is out. */
+void arena_trim(struct arena *arena);
+
+/* Recounts. */
+bool arena_check(struct arena *arena);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Enter, yield and the end of a coroutine.
+ *
+ *      caller                         coroutine
+ *      co_enter(co, a, &r)
+ *        current = co    --- a --->   fn(a) starts, or co_yield() returns a
+ *                                     ...
+ *        r = b           <-- b ----   co_yield(b), or fn returns b
+ *      current = the caller again
+ *
+ * A coroutine may be resumed in another thread, so that after a switch no
+ * address of a thread-local variable computed before it may be used. Only who
+ * enters touches such a variable after a switch, and control always comes back
+ * to it in the thread that it left: what it entered runs there until then.
+ */
+#include "coro.h"
+
+#include "check.h"
+#include "pool.h"
+
+static CO_THREAD_LOCAL struct coro *current;
+
+/* The thread's own flow of control, while a coroutine runs in it. */
+static CO_THREAD_LOCAL struct ctx outermost;
+
+static void
+run(void *first)
+{
+    /* Set by co_enter() in the thread where this runs now. */
+    struct coro *co = current;
+    void *result;
+
+    san_after_switch(&co->ctx.san);
+    result = co->fn(first);
+    co->finished = true;
+    ctx_leave(&co->ctx, co->caller, result);
+}
+
+enum co_status
+co_create(co_pool *pool, co_fn *fn, co_t **result)
+{
+    enum co_status status = CO_OK;
+    struct block *block = pool_get(pool, &status);
+    struct coro *co = (struct coro *)block;
+
+    if (!block)
+        return status;
+    co->pool = pool;
+    co->fn = fn;
+    co->caller = NULL;
+    co->outer = NULL;
+    co->finished = false;
+    ctx_make(&co->ctx, block->low, block_stack_top(block), run);
+    *result = co;
+    return CO_OK;
+}
+
+static void
+terminate(struct coro *co)
+{
+    CO_ASSERT(!co->caller);
+    ctx_gone(&co->ctx);
+    pool_put(co->pool, &co->block);
+}
+
+/* Not to be inlined into a function that yields: it would then be free to
+ * compute the address of `current` only once. */
+__attribute__((noinline)) enum co_status
+co_enter(co_t *co, void *send, void **received)
+{
+    struct coro *outer = current;
+    struct ctx *here = outer ? &outer->ctx : &outermost;
+
+    if (CO_UNLIKELY(co->caller || co->finished))
+        return CO_BUSY;
+    co->caller = here;
+    co->outer = outer;
+    current = co;
+    send = ctx_switch(here, &co->ctx, send);
+    CO_ASSERT(current == co);
+    current = outer;
+    co->caller = NULL;
+    co->outer = NULL;
+    if (received)
+        *received = send;
+    if (CO_LIKELY(!co->finished))
+        return CO_OK;
+    terminate(co);
+    return CO_FINISHED;
+}
+
+__attribute__((noinline)) enum co_status
+co_yield(void *send, void **received)
+{
+    struct coro *co = current;
+
+    if (CO_UNLIKELY(!co))
+        return CO_NOT_INSIDE;
+    send = ctx_switch(&co->ctx, co->caller, send);
+    if (received)
+        *received = send;
+    return CO_OK;
+}
+
+__attribute__((noinline)) co_t *
+co_self(void)
+{
+    return current;
+}
+
+bool
+co_entered(const co_t *co)
+{
+    return co->caller != NULL;
+}
+
+enum co_status
+co_discard(co_t *co)
+{
+    if (co->caller)
+        return CO_BUSY;
+    terminate(co);
+    return CO_OK;
+}

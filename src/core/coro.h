@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The control record of a coroutine made by co_create(): the block's record.
+ * copool.h has the contract.
+ */
+#ifndef COPOOL_CORO_H
+#define COPOOL_CORO_H
+
+#include <stdbool.h>
+
+#include "block.h"
+#include "ctx.h"
+
+struct pool;
+
+struct coro {
+    struct block block; /* must be first */
+    struct ctx ctx;     /* only valid when not running */
+    struct pool *pool;
+    co_fn *fn;
+    /* Who entered it: a coroutine's context or a thread's own. NULL when it is
+     * not entered, which is how that is known. */
+    struct ctx *caller;
+    struct coro *outer; /* the coroutine that entered it, or NULL */
+    bool finished;
+};
+
+_Static_assert(sizeof(struct coro) <= DEFAULT_RECORD, "the record's size");
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "os.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+/* Values of the kernel's interface that older C libraries don't know. */
+#ifndef MADV_GUARD_INSTALL
+#    define MADV_GUARD_INSTALL 102
+#endif
+#ifndef PR_SET_VMA
+#    define PR_SET_VMA 0x53564d41
+#    define PR_SET_VMA_ANON_NAME 0
+#endif
+
+/* --- memory ------------------------------------------------------------- */
+
+size_t
+os_page_size(void)
+{
+    static _Atomic(size_t) known;
+    size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (!size) {
+        size = (size_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&known, size, memory_order_relaxed);
+    }
+    return size;
+}
+
+void *
+os_map(size_t size)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
+                      -1, 0);
+
+    if (base == MAP_FAILED)
+        return NULL;
+    /* Both only improve matters: without them the mapping works as well. */
+    (void)madvise(base, size, MADV_NOHUGEPAGE);
+    (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, base, size, "copool");
+    return base;
+}
+
+void
+os_unmap(void *base, size_t size)
+{
+    (void)munmap(base, size);
+}
+
+bool
+os_guard(void *low, size_t size, enum co_guard guard)
+{
+    switch (guard) {
+    case CO_GUARD_MADVISE:
+        return madvise(low, size, MADV_GUARD_INSTALL) == 0;
+    case CO_GUARD_MPROTECT:
+        return mprotect(low, size, PROT_NONE) == 0;
+    default:
+        return true;
+    }
+}
+
+static bool
+has_madvise_guard(void)
+{
+    static _Atomic(int) known; /* 0 not asked, 1 yes, -1 no */
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (!answer) {
+        size_t size = os_page_size();
+        void *page = os_map(size);
+
+        if (!page)
+            return false;
+        answer = os_guard(page, size, CO_GUARD_MADVISE) ? 1 : -1;
+        os_unmap(page, size);
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer > 0;
+}
+
+enum co_guard
+os_resolve_guard(enum co_guard guard)
+{
+    switch (guard) {
+    case CO_GUARD_AUTO:
+        return has_madvise_guard() ? CO_GUARD_MADVISE : CO_GUARD_MPROTECT;
+    case CO_GUARD_MADVISE:
+        return has_madvise_guard() ? CO_GUARD_MADVISE : CO_GUARD_COUNT;
+    default:
+        return guard;
+    }
+}
+
+void
+os_discard(void *low, size_t size)
+{
+    int saved = errno;
+
+    (void)madvise(low, size, MADV_DONTNEED);
+    errno = saved;
+}
+
+size_t
+os_max_mappings(void)
+{
+    size_t max = 65530; /* the kernel's default, if /proc is not mounted */
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+
+    if (file) {
+        if (fscanf(file, "%zu", &max) != 1)
+            max = 65530;
+        fclose(file);
+    }
+    return max;
+}
+
+size_t
+os_memory(void)
+{
+    return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}
+
+/* --- thread exit -------------------------------------------------------- */
+
+static pthread_key_t exit_key;
+static bool exit_key_made;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+
+/* Hooks may use copool again, and so register anew: the C library then calls
+ * this once more, up to PTHREAD_DESTRUCTOR_ITERATIONS times. */
+static void
+run_exit_hooks(void *list)
+{
+    struct os_exit_hook *hook = list;
+
+    while (hook) {
+        struct os_exit_hook *next = hook->next;
+
+        hook->registered = false;
+        hook->run(hook);
+        hook = next;
+    }
+}
+
+static void
+make_exit_key(void)
+{
+    exit_key_made = pthread_key_create(&exit_key, run_exit_hooks) == 0;
+}
+
+bool
+os_at_thread_exit(struct os_exit_hook *hook)
+{
+    if (hook->registered)
+        return true;
+    pthread_once(&exit_once, make_exit_key);
+    if (!exit_key_made)
+        return false;
+    hook->next = pthread_getspecific(exit_key);
+    if (pthread_setspecific(exit_key, hook) != 0)
+        return false;
+    hook->registered = true;
+    return true;
+}
+
+void
+os_cancel_exit_hook(struct os_exit_hook *hook)
+{
+    struct os_exit_hook *at;
+
+    if (!hook->registered)
+        return;
+    hook->registered = false;
+    at = pthread_getspecific(exit_key);
+    if (at == hook) {
+        (void)pthread_setspecific(exit_key, hook->next);
+        return;
+    }
+    while (at->next != hook)
+        at = at->next;
+    at->next = hook->next;
+}
+
+void
+os_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
+{
+    (void)pthread_atfork(before, parent, child);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the core asks of Linux: the only system calls of the project are made
+ * in os.c. All sizes are in bytes and multiples of the page size. Any thread
+ * may call any function.
+ */
+#ifndef COPOOL_OS_H
+#define COPOOL_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "copool.h"
+
+/* A thread-local variable whose address is a constant distance from the
+ * thread pointer, which saves a call at each use. It takes a few bytes of the
+ * space that glibc sets aside for libraries loaded late; musl has none. */
+#ifdef __GLIBC__
+#    define CO_THREAD_LOCAL                                                    \
+        _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#    define CO_THREAD_LOCAL _Thread_local
+#endif
+
+#define CO_LIKELY(x) __builtin_expect(!!(x), 1)
+#define CO_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+size_t os_page_size(void);
+
+/* Readable and writable address space, no page of it touched, exempt from
+ * huge pages (one of which would make every stack cost 2 MiB), and named
+ * "copool" in /proc/self/maps. NULL if refused. */
+void *os_map(size_t size);
+void os_unmap(void *base, size_t size);
+
+/* Makes an access to the range a fault. False if refused: for
+ * CO_GUARD_MPROTECT by the limit on mappings. */
+bool os_guard(void *low, size_t size, enum co_guard guard);
+
+/* CO_GUARD_AUTO becomes the guard that this kernel offers; others return as
+ * they are, or CO_GUARD_COUNT if the kernel lacks them. */
+enum co_guard os_resolve_guard(enum co_guard guard);
+
+/* Gives the pages of the range back; they read as zero when touched again.
+ * Guards in the range stay. */
+void os_discard(void *low, size_t size);
+
+/* The number of mappings that this process may have. */
+size_t os_max_mappings(void);
+
+/* The size of the machine's memory. */
+size_t os_memory(void);
+
+/* Calls run(hook) in the current thread when it exits, after which the hook
+ * is no longer registered. The hook is the caller's and must live until then;
+ * a registered hook is not registered twice. False if out of memory. */
+struct os_exit_hook {
+    struct os_exit_hook *next;
+    void (*run)(struct os_exit_hook *hook);
+    bool registered;
+};
+
+bool os_at_thread_exit(struct os_exit_hook *hook);
+
+/* Takes the hook back; only in the thread that registered it. */
+void os_cancel_exit_hook(struct os_exit_hook *hook);
+
+/* Calls before() ahead of every fork() of this process from now on, then
+ * parent() in this process and child() in the new one. */
+void os_around_fork(void (*before)(void), void (*parent)(void),
+                    void (*child)(void));
+
+#endif

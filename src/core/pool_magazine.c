@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The policy `magazine`, the default. A thread takes from and gives to a
+ * magazine of its own, without atomic operations; only whole batches move
+ * between threads, by way of a store under a lock. Two magazines a thread, so
+ * that a thread at the edge of a batch does not go to the store each time
+ * (J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001; the bounds are
+ * those that QEMU came to in 2024).
+ *
+ * The store keeps up to max_idle blocks. Its first batches stay warm, that is
+ * as they were left, for flows in which one thread makes and another finishes;
+ * further ones are in excess of what flows, so their stacks are given back to
+ * the kernel but for the hot page.
+ */
+#include "pool.h"
+
+#include "check.h"
+
+enum { WARM_BATCHES = 4 };
+
+/* --- the store ---------------------------------------------------------- */
+
+static void
+store_push(struct store *store, struct block *batch)
+{
+    batch->next_batch = store->top;
+    store->top = batch;
+    store->batches++;
+}
+
+static struct block *
+store_pop(struct store *store)
+{
+    struct block *batch = store->top;
+
+    if (batch) {
+        store->top = batch->next_batch;
+        store->batches--;
+    }
+    return batch;
+}
+
+static size_t
+stored(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->stored, memory_order_relaxed);
+}
+
+static void
+set_stored(struct pool *pool, size_t n)
+{
+    atomic_store_explicit(&pool->stored, n, memory_order_relaxed);
+}
+
+/* The newest batch, or NULL. */
+static struct block *
+store_take(struct pool *pool)
+{
+    struct block *batch;
+
+    if (!stored(pool)) /* a lock saved; a race costs a fresh block */
+        return NULL;
+    pool_lock(pool);
+    batch = store_pop(&pool->warm);
+    if (!batch)
+        batch = store_pop(&pool->cold);
+    if (batch)
+        set_stored(pool, stored(pool) - batch->batch_length);
+    pool_unlock(pool);
+    return batch;
+}
+
+/* Empties the list into the store, or into the arena if the store is full. */
+static void
+store_give(struct pool *pool, struct list *list)
+{
+    struct block *batch = list->head, *block;
+    size_t length = list_length(list);
+    bool full, warm;
+
+    if (!batch)
+        return;
+    list->head = NULL;
+    list_set_length(list, 0);
+    batch->batch_length = length;
+
+    pool_lock(pool);
+    full = stored(pool) + length > pool->options.max_idle;
+    warm = !full && pool->warm.batches < WARM_BATCHES;
+    if (!full)
+        set_stored(pool, stored(pool) + length);
+    if (warm)
+        store_push(&pool->warm, batch);
+    pool_unlock(pool);
+    if (warm)
+        return;
+    if (full) {
+        pool_destroy_chain(pool, batch);
+        return;
+    }
+    for (block = batch; block; block = block->next)
+        arena_discard_stack(&pool->arena, block);
+    pool_lock(pool);
+    store_push(&pool->cold, batch);
+    pool_unlock(pool);
+}
+
+/* --- the magazines ------------------------------------------------------ */
+
+static struct block *
+hand_out(struct pool_local *local)
+{
+    struct block *block = list_pop(&local->loaded);
+
+    pool_count(&local->created);
+    pool_count(&local->reused);
+    return block;
+}
+
+/* Out of line, so that the fast path has no stack frame to set up. */
+__attribute__((noinline)) static struct block *
+get_slow(struct pool *pool, enum co_status *status)
+{
+    struct pool_local *local = pool_local_get(pool);
+    struct block *batch;
+
+    if (!local)
+        return pool_get_fresh(pool, NULL, status);
+    if (local->loaded.head)
+        return hand_out(local);
+    if (local->previous.head) {
+        list_move(&local->loaded, &local->previous);
+        return hand_out(local);
+    }
+    batch = store_take(pool);
+    if (batch) {
+        local->loaded.head = batch;
+        list_set_length(&local->loaded, batch->batch_length);
+        return hand_out(local);
+    }
+    return pool_get_fresh(pool, local, status);
+}
+
+static struct block *
+magazine_get(struct pool *pool, enum co_status *status)
+{
+    struct pool_local *local = pool_local_last;
+
+    if (CO_LIKELY(local && local->pool == pool && local->loaded.head))
+        return hand_out(local);
+    return get_slow(pool, status);
+}
+
+__attribute__((noinline)) static void
+put_slow(struct pool *pool, struct block *block)
+{
+    struct pool_local *local = pool_local_get(pool);
+
+    if (!local) {
+        pool_count_shared(&pool->finished, 1);
+        arena_give(&pool->arena, block);
+        return;
+    }
+    if (list_length(&local->loaded) >= pool->batch) {
+        store_give(pool, &local->previous);
+        list_move(&local->previous, &local->loaded);
+    }
+    pool_count(&local->finished);
+    list_push(&local->loaded, block);
+}
+
+static void
+magazine_put(struct pool *pool, struct block *block)
+{
+    struct pool_local *local = pool_local_last;
+
+    if (CO_LIKELY(local && local->pool == pool &&
+                  list_length(&local->loaded) < pool->batch)) {
+        pool_count(&local->finished);
+        list_push(&local->loaded, block);
+        return;
+    }
+    put_slow(pool, block);
+}
+
+static void
+magazine_drain(struct pool *pool, struct pool_local *local)
+{
+    store_give(pool, &local->loaded);
+    store_give(pool, &local->previous);
+}
+
+static size_t
+magazine_trim(struct pool *pool, struct pool_local *local)
+{
+    struct block *batch;
+    size_t n = 0;
+
+    if (local)
+        magazine_drain(pool, local);
+    while ((batch = store_take(pool)) != NULL)
+        n += pool_destroy_chain(pool, batch);
+    return n;
+}
+
+static size_t
+walk_store(const struct store *store, size_t *blocks)
+{
+    const struct block *batch;
+    size_t batches = 0;
+
+    for (batch = store->top; batch; batch = batch->next_batch) {
+        size_t length = pool_chain_length(batch);
+
+        if (length != batch->batch_length)
+            return SIZE_MAX;
+        *blocks += length;
+        batches++;
+    }
+    return batches;
+}
+
+static size_t
+magazine_walk(struct pool *pool)
+{
+    size_t blocks = 0;
+    bool ok;
+
+    ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
+         walk_store(&pool->cold, &blocks) == pool->cold.batches &&
+         pool->warm.batches <= WARM_BATCHES && blocks == stored(pool);
+    return ok ? blocks : SIZE_MAX;
+}
+
+static size_t
+magazine_walk_local(struct pool_local *local)
+{
+    size_t loaded = pool_chain_length(local->loaded.head);
+    size_t previous = pool_chain_length(local->previous.head);
+
+    if (loaded != list_length(&local->loaded) ||
+        previous != list_length(&local->previous) ||
+        loaded > local->pool->batch || previous > local->pool->batch)
+        return SIZE_MAX;
+    return loaded + previous;
+}
+
+const struct pool_policy pool_policy_magazine = {
+    .get = magazine_get,
+    .put = magazine_put,
+    .drain = magazine_drain,
+    .trim = magazine_trim,
+    .adjust = pool_adjust_nothing,
+    .idle_shared = stored,
+    .walk_shared = magazine_walk,
+    .walk_local = magazine_walk_local,
+};
