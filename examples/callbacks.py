@@ -37,10 +37,11 @@ def events(document: bytes) -> Iterator[tuple[str, str]]:
 def substitute(pattern: str, text: str, choose: Callable[[str], str]) -> str:
     """Replace matches. The coroutine gives a match and is sent its replacement."""
     search = copool.Coroutine(lambda: re.sub(pattern, copool.yield_, text))
-    result = search.enter()
+    given = search.enter()
     while not search.done:
-        result = search.enter(choose(result.group()))
-    return result
+        given = search.enter(choose(given.group()))
+    assert isinstance(given, str)
+    return given
 
 
 def main() -> None:

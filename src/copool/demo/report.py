@@ -39,7 +39,7 @@ class Report:
     parsing: float
     whole: Contest
     sample: Contest
-    pool: dict[str, Moment]
+    pool: Mapping[str, Moment]
 
     @property
     def unparsed(self) -> list[str]:
