@@ -1,12 +1,14 @@
 """The examples: each is run as a program, and prints what it should."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 PRINTED = {
     "callbacks.py": """\
@@ -51,3 +53,14 @@ def test_example_prints_what_it_should(example, tmp_path):
 
 def test_every_example_here_is_run():
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(PRINTED)
+
+
+def test_the_readme_prints_what_its_comments_say():
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    promised = re.findall(r"^print.*# (.*)$", code, re.MULTILINE)
+    assert (result.stderr, result.stdout.splitlines()) == ("", promised)
+    assert promised != []
