@@ -1,0 +1,113 @@
+# Sets copool up in a virtual environment of its own and runs it.
+#
+# The environment lies in .venv/<version of Python> and takes everything but
+# Python and a C compiler from the package index. A target is rebuilt when the
+# sources have changed.
+
+PYTHONS := python3.13 python3.12 python3.11 python3
+ifndef PYTHON
+PYTHON := $(shell for python in $(PYTHONS); do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		>/dev/null 2>&1 && echo $$python && break; done)
+endif
+VERSION := $(shell $(PYTHON) -c \
+	'import sys; print("%d.%d.%d" % sys.version_info[:3] + sys.abiflags)' 2>/dev/null)
+
+VENV := .venv/$(VERSION)
+BUILD := build/$(VERSION)
+CORE := build/core
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+PIP := $(RUN) python -m pip --quiet --disable-pip-version-check
+
+SOURCES := meson.build meson.options pyproject.toml README.md \
+	$(shell find src benchmarks -type f -not -name '*.pyc' 2>/dev/null)
+C_FILES := $(shell find src tests/core benchmarks examples -name '*.[ch]' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo bench test lint clean
+
+help:
+	@echo 'make demo    install copool into .venv and run it on the standard library'
+	@echo 'make test    install copool into .venv and run all tests'
+	@echo 'make bench   measure copool beside greenlet, generators and threads'
+	@echo 'make lint    check the style and the types'
+	@echo 'make clean   remove what the others made'
+	@echo
+	@echo 'PYTHON=... chooses the interpreter ($(or $(PYTHON),none found)),'
+	@echo "ARGS=... adds options, as in: make demo ARGS=--quick"
+
+demo: $(VENV)/.demo
+	@echo "copool: running 'copool demo $(ARGS)' with Python $(VERSION)"
+	@$(RUN) copool demo $(ARGS)
+	@echo
+	@echo 'Next, try:'
+	@echo '  $(VENV)/bin/copool bench --quick'
+	@echo '  $(VENV)/bin/python examples/merge_names.py src/copool/demo/*.py'
+	@echo '  make test'
+
+bench: $(VENV)/.demo
+	@echo "copool: running 'copool bench $(ARGS)' with Python $(VERSION)"
+	@$(RUN) copool bench $(ARGS)
+
+test: $(VENV)/.test
+	@echo 'copool: building and running the tests of the C core'
+	@$(RUN) meson setup $(CORE) -Dtests=true -Dcheck=2 -Dpython=false >/dev/null
+	@$(RUN) meson test -C $(CORE) --print-errorlogs
+	@echo 'copool: running the tests with Python $(VERSION)'
+	@$(RUN) python -m pytest $(ARGS)
+	@echo
+	@echo 'Next, try:'
+	@echo '  make demo'
+	@echo '  make lint'
+	@echo '  make test PYTHON=python3.11      (or any other version from 3.11 on)'
+
+lint: $(VENV)/.test
+	@echo 'copool: checking the style and the types'
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy --strict
+	@$(RUN) clang-format --dry-run -Werror $(C_FILES)
+
+clean:
+	@echo 'copool: removing .venv and build'
+	@rm -rf .venv build
+
+# The environment in three steps: empty; with copool and what the demo and the
+# benchmark need; with the tools for tests and checks.
+
+$(VENV)/.empty:
+	@$(CHECK_PYTHON) || { echo 'copool needs Python 3.11 or later:' \
+		'sudo apt install python3, or name one with PYTHON=...' >&2; exit 1; }
+	@missing=; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="python3-venv"; \
+	$(PYTHON) -c '$(OPEN_PYTHON_H)' 2>/dev/null || missing="$$missing python3-dev"; \
+	$(CC) --version >/dev/null 2>&1 || missing="$$missing gcc"; \
+	test -z "$$missing" || { echo 'copool cannot be built before this:' \
+		"sudo apt install $$missing" >&2; exit 1; }
+	@echo 'copool: making a virtual environment in $(VENV)'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+OPEN_PYTHON_H = import sysconfig; open(sysconfig.get_path("include") + "/Python.h")
+
+$(VENV)/.build: $(VENV)/.empty pyproject.toml
+	@echo 'copool: installing the tools to build with'
+	@$(RUN) python -c '$(PRINT_BUILD_REQUIRES)' >$(VENV)/build-requires.txt
+	@$(PIP) install -r $(VENV)/build-requires.txt
+	@touch $@
+
+PRINT_BUILD_REQUIRES = import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
+
+$(VENV)/.demo: $(VENV)/.build $(SOURCES)
+	@echo 'copool: compiling and installing it, with what the demo needs'
+	@mkdir -p $(BUILD)
+	@$(PIP) install --no-build-isolation --config-settings=build-dir=$(BUILD) '.[bench,demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo 'copool: installing the tools to test and check with'
+	@$(PIP) install 'copool[test,lint]'
+	@touch $@

@@ -1,0 +1,66 @@
+"""The examples: each is run as a program, and prints what it should."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+PRINTED = {
+    "callbacks.py": """\
+start menu
+start dish
+text soup
+that will do
+Today: soup, then stew.
+""",
+    "same_fringe.py": """\
+same shape:     True
+other shape:    True
+other leaf:     False
+one leaf more:  False
+500 levels:     True
+""",
+    "merge_names.py": """\
+7 names, 4 of them different; most often:
+       2 b
+       2 c
+       2 d
+       1 A
+3 coroutines, at most 3 of them alive, 0 on a stack used before
+""",
+}
+ARGUMENTS = {"merge_names.py": ["sample.py"]}
+SAMPLE = "class C(A):\n    def f(self): return b\n    def g(self): c(d)\n"
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_example_prints_what_it_should(example, tmp_path):
+    (tmp_path / "sample.py").write_text(SAMPLE)
+    result = subprocess.run(
+        [sys.executable, str(example), *ARGUMENTS.get(example.name, [])],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (result.stderr, result.stdout) == ("", PRINTED[example.name])
+
+
+def test_every_example_here_is_run():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(PRINTED)
+
+
+def test_the_readme_prints_what_its_comments_say():
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    promised = re.findall(r"^print.*# (.*)$", code, re.MULTILINE)
+    assert (result.stderr, result.stdout.splitlines()) == ("", promised)
+    assert promised != []
