@@ -22,5 +22,6 @@ void *bench_body_empty(void *steps);
 
 bench_case bench_handoff;
 bench_case bench_threads;
+bench_case bench_threads_call;
 
 #endif

@@ -29,7 +29,7 @@ struct starting_line {
 
 struct runner {
     struct starting_line *line;
-    co_pool *pool;
+    co_pool *pool; /* NULL: plain calls */
     long n;
     long steps;
     int64_t start, end;
@@ -39,6 +39,13 @@ struct runner {
 static enum co_status
 finish_many(co_pool *pool, long n, long *steps)
 {
+    void *(*volatile function)(void *) = bench_body_empty;
+
+    if (!pool) {
+        for (long i = 0; i < n; i++)
+            function(steps);
+        return CO_FINISHED;
+    }
     for (long i = 0; i < n; i++) {
         co_t *co;
         enum co_status status = co_create(pool, bench_body_empty, &co);
@@ -70,18 +77,13 @@ run_runner(void *argument)
     return NULL;
 }
 
-/* n operations in each of `width` threads; the time is from the first start
- * to the last end. */
-int64_t
-bench_threads(int policy, long n, long width)
+static int64_t
+run_threads(co_pool *pool, long n, long width)
 {
     pthread_t threads[MOST_THREADS];
     struct runner runners[MOST_THREADS];
     struct starting_line line;
-    co_pool *pool = bench_pool(policy);
     long started = 0;
-    if (!pool)
-        return BENCH_REFUSED;
     if (width < 1 || width > MOST_THREADS)
         return bench_refuse("more threads than the benchmark has room for");
 
@@ -111,6 +113,24 @@ bench_threads(int policy, long n, long width)
         last = runners[i].end > last ? runners[i].end : last;
     }
     return last - first;
+}
+
+/* n operations in each of `width` threads; the time is from the first start
+ * to the last end. */
+int64_t
+bench_threads(int policy, long n, long width)
+{
+    co_pool *pool = bench_pool(policy);
+    return pool ? run_threads(pool, n, width) : BENCH_REFUSED;
+}
+
+/* The same with a plain call for each operation: how far the machine itself
+ * scales at the moment. */
+int64_t
+bench_threads_call(int which, long n, long width)
+{
+    (void)which;
+    return run_threads(NULL, n, width);
 }
 
 /* --- handoff ------------------------------------------------------------ */

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "copool.h"
+#include "bench_pool.h"
 
 static const char *refusal = "";
 
@@ -113,6 +113,7 @@ run_map(int which, long n, long width)
 const struct bench_row bench_baseline_rows[] = {
     {"function-call", run_call},
     {"map-16k", run_map},
+    {"threads", bench_threads_call},
     {NULL, NULL},
 };
 

@@ -1,0 +1,307 @@
+"""The table of cases: who does what, and how it is compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from copool.bench import footprint
+from copool.bench.clevel import OTHERS, POLICIES, CWork
+from copool.bench.model import (
+    ImpossibleError,
+    Key,
+    Level,
+    Measurement,
+    Sample,
+    Trial,
+    Work,
+)
+from copool.bench.peers import AsyncioSubject, ThreadSubject
+from copool.bench.runner import Settings
+from copool.bench.subjects import (
+    CopoolSubject,
+    GeneratorSubject,
+    GreenletSubject,
+    function_call,
+)
+
+Plan = list[Trial | Measurement]
+
+# A coroutine that is alive takes less than this, whoever's it is (threads are
+# limited otherwise); a crowd may take half of what is free.
+BYTES_EACH = 10_000
+ALIVE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case: its name, what an operation of it is, and how to plan it."""
+
+    name: str
+    title: str
+    plan: Callable[[Case, Settings], Plan]
+
+
+class WideWork:
+    """A crowd's work, with its number of coroutines."""
+
+    def __init__(self, crowd: Callable[..., Sample], width: int) -> None:
+        self.crowd = crowd
+        self.width = width
+
+    def __call__(self, n: int, *, count: bool) -> Sample:
+        return self.crowd(n, count=count, width=self.width)
+
+
+class MissingSubject:
+    """Stands for a subject that is not installed."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __getattr__(self, method: str) -> Work:
+        if method.startswith("__"):
+            raise AttributeError(method)
+
+        def refuse(n: int, *, count: bool, width: int = 0) -> Sample:
+            raise ImpossibleError(self.why)
+
+        return refuse
+
+
+@functools.cache
+def python_subjects() -> Mapping[str, object]:
+    """Make the subjects of the Python level by name, copool first."""
+    subjects: dict[str, object] = {"copool": CopoolSubject("magazine")}
+    for policy in ("release", "mutex", "none"):
+        subjects[f"copool-{policy}"] = CopoolSubject(policy)
+    try:
+        import greenlet
+    except ImportError:
+        subjects["greenlet"] = MissingSubject(
+            "not installed (pip install 'copool[bench]')"
+        )
+    else:
+        subjects["greenlet"] = GreenletSubject(greenlet.greenlet, greenlet.getcurrent)
+    subjects["generator"] = GeneratorSubject()
+    subjects["asyncio"] = AsyncioSubject()
+    subjects["thread"] = ThreadSubject()
+    return subjects
+
+
+def python_trial(
+    case: str, method: str, *, policies: bool = False, width: int | None = None
+) -> Trial:
+    """Plan what every subject of the Python level that has the method does.
+
+    The pool matters only where coroutines are made: `policies` puts in the
+    policies that are not the default one.
+    """
+    works: dict[Key, Work] = {}
+    for name, subject in python_subjects().items():
+        if name.startswith("copool-") and not policies:
+            continue
+        work = getattr(subject, method, None)
+        if work is not None:
+            variant = "" if width is None else f"{width:,}"
+            works[Key(case, "python", variant, name)] = (
+                work if width is None else WideWork(work, width)
+            )
+    return Trial(works)
+
+
+def c_trial(case: str, *subjects: str) -> Trial:
+    return Trial({Key(case, "c", "", name): CWork(case, name) for name in subjects})
+
+
+# --- the plan of each case ------------------------------------------------
+
+
+def plan_function_call(case: Case, settings: Settings) -> Plan:
+    return [
+        Trial({Key(case.name, "python", "", "call"): function_call}),
+        c_trial(case.name, "call"),
+    ]
+
+
+def plan_map_16k(case: Case, settings: Settings) -> Plan:
+    return [c_trial(case.name, "call")]
+
+
+def plan_both_levels(
+    case: Case, settings: Settings, *, method: str, others: tuple[str, ...] = OTHERS
+) -> Plan:
+    return [
+        python_trial(case.name, method, policies=method != "yield_there_and_back"),
+        c_trial(case.name, *reversed(POLICIES), *others),
+    ]
+
+
+def plan_yield(case: Case, settings: Settings) -> Plan:
+    return [
+        python_trial(case.name, "yield_there_and_back"),
+        c_trial(case.name, "magazine", *OTHERS),
+    ]
+
+
+def plan_deep_yield(case: Case, settings: Settings) -> Plan:
+    return [python_trial(case.name, "deep_yield")]
+
+
+def plan_crowd(case: Case, settings: Settings) -> Plan:
+    plan: Plan = []
+    for width in crowd_widths(settings):
+        python = python_trial(case.name, "crowd", width=width)
+        c = {
+            Key(case.name, "c", f"{width:,}", name): CWork("crowd", name, width=width)
+            for name in ("magazine", *OTHERS)
+        }
+        for works in (python.works, c):
+            plan.append(
+                Trial(
+                    works,
+                    rounds_at_most=max(3, min(15, 150_000 // width)),
+                    n=None if width < 1000 else max(2, 20_000 // width),
+                )
+            )
+    return plan
+
+
+def crowd_widths(settings: Settings) -> Iterator[int]:
+    """Yield 10, 100, 1000, … as far as half of the free memory goes."""
+    most = 10_000 if settings.quick else 1_000_000
+    width = 10
+    while width <= most and width * BYTES_EACH < available_memory() / 2:
+        yield width
+        width *= 10
+
+
+def available_memory() -> int:
+    """Return what Linux thinks can be allocated without swapping, in bytes."""
+    with open("/proc/meminfo") as meminfo:
+        for line in meminfo:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 30
+
+
+def plan_handoff(case: Case, settings: Settings) -> Plan:
+    return [c_trial(case.name, *reversed(POLICIES))]
+
+
+def plan_threads(case: Case, settings: Settings) -> Plan:
+    works: dict[Key, Work] = {}
+    for count in thread_counts():
+        for subject in ("call", *reversed(POLICIES)):
+            key = Key(case.name, "c", threads_variant(count), subject)
+            works[key] = CWork("threads", subject, width=count)
+    return [Trial(works)]
+
+
+def threads_variant(count: int) -> str:
+    """Name the variant with that many threads."""
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def thread_counts() -> list[int]:
+    """Return 1, 2, 4, … and the number of processors, which ends it."""
+    counts = {1, cores()}
+    count = 2
+    while count < cores():
+        counts.add(count)
+        count *= 2
+    return sorted(counts)
+
+
+def plan_memory(case: Case, settings: Settings) -> Plan:
+    n = 4_000 if settings.quick else 20_000
+    plan: Plan = [memory_of(case.name, subject, n) for subject in footprint.MEMORY]
+    key = Key(case.name, "process", f"{ALIVE:,} alive", "copool")
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("memory", "copool", str(ALIVE))
+        return {key: float(figures["finished"])}
+
+    plan.append(Measurement((key,), take, "finished"))
+    return plan
+
+
+def memory_of(case: str, subject: str, n: int) -> Measurement:
+    """Plan to measure what one suspended coroutine of the subject takes."""
+    if subject == "thread":
+        n = min(n, footprint.MOST_THREADS)
+    resident = Key(case, "process", "resident", subject)
+    tables = Key(case, "process", "page tables", subject)
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("memory", subject, str(n))
+        footprint.expect_all(figures, n, subject)
+        return {resident: figures["resident"] / n, tables: figures["tables"] / n}
+
+    return Measurement((resident, tables), take, "bytes")
+
+
+def plan_quiet(case: Case, settings: Settings) -> Plan:
+    return [quiet_of(case.name, subject) for subject in ("copool", "greenlet")]
+
+
+def quiet_of(case: str, subject: str) -> Measurement:
+    """Plan to measure what the kernel has to do for a warm lifecycle."""
+    n = 10_000
+    faults = Key(case, "process", "page faults", subject)
+    calls = Key(case, "process", "makes system calls", subject)
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("quiet", subject, str(n))
+        found = {faults: figures["faults"] / n}
+        if figures.get("strict", True):
+            found[calls] = 0.0 if figures.get("silent") else 1.0
+        return found
+
+    return Measurement((faults, calls), take, "per op")
+
+
+CASES: tuple[Case, ...] = (
+    Case("function-call", "call an empty function: the baseline", plan_function_call),
+    Case(
+        "map-16k",
+        "map 16 KiB, write to the first page, unmap: what greenlet does for each",
+        plan_map_16k,
+    ),
+    Case(
+        "lifecycle",
+        "create, run and finish an empty function",
+        functools.partial(plan_both_levels, method="lifecycle"),
+    ),
+    Case(
+        "cost",
+        "create, enter, yield, enter, finish: the patch's figure",
+        functools.partial(plan_both_levels, method="cost"),
+    ),
+    Case("yield", "switch there and back", plan_yield),
+    Case("deep-yield", "the same, from ten C frames down", plan_deep_yield),
+    Case(
+        "nesting",
+        "1000 coroutines, each created and entered by the one before",
+        functools.partial(plan_both_levels, method="nesting", others=("boost",)),
+    ),
+    Case("crowd", "switch there and back, in turn over many alive", plan_crowd),
+    Case("handoff", "made in one thread, finished in another", plan_handoff),
+    Case("threads", "lifecycles in several threads at once", plan_threads),
+    Case("memory", "suspended three Python calls deep, for each", plan_memory),
+    Case("quiet", "what the kernel does for a warm lifecycle", plan_quiet),
+)
+
+LEVELS: tuple[Level, ...] = ("python", "c", "process")
+
+
+def case_named(name: str) -> Case | None:
+    """Return the case, or None when there is none of that name."""
+    return next((case for case in CASES if case.name == name), None)
