@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from copool.bench import footprint
 from copool.bench.clevel import OTHERS, POLICIES, CWork
@@ -130,13 +130,19 @@ def plan_map_16k(case: Case, settings: Settings) -> Plan:
     return [c_trial(case.name, "call")]
 
 
-def plan_both_levels(
-    case: Case, settings: Settings, *, method: str, others: tuple[str, ...] = OTHERS
-) -> Plan:
+def plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
     return [
-        python_trial(case.name, method, policies=method != "yield_there_and_back"),
-        c_trial(case.name, *reversed(POLICIES), *others),
+        python_trial(case.name, method, policies=True),
+        c_trial(case.name, *reversed(POLICIES), *OTHERS),
     ]
+
+
+def plan_nesting(case: Case, settings: Settings) -> Plan:
+    # A round is at least 1000 of each, threads too: fewer rounds.
+    most_rounds = 5 if settings.quick else 15
+    python = python_trial(case.name, "nesting", policies=True)
+    c = c_trial(case.name, *reversed(POLICIES), "boost")
+    return [replace(trial, rounds_at_most=most_rounds) for trial in (python, c)]
 
 
 def plan_yield(case: Case, settings: Settings) -> Plan:
@@ -152,6 +158,7 @@ def plan_deep_yield(case: Case, settings: Settings) -> Plan:
 
 def plan_crowd(case: Case, settings: Settings) -> Plan:
     plan: Plan = []
+    most_rounds = 7 if settings.quick else 15
     for width in crowd_widths(settings):
         python = python_trial(case.name, "crowd", width=width)
         c = {
@@ -162,8 +169,8 @@ def plan_crowd(case: Case, settings: Settings) -> Plan:
             plan.append(
                 Trial(
                     works,
-                    rounds_at_most=max(3, min(15, 150_000 // width)),
-                    n=None if width < 1000 else max(2, 20_000 // width),
+                    rounds_at_most=max(3, min(most_rounds, 150_000 // width)),
+                    n=None if width < 1000 else max(2, 5_000 // width),
                 )
             )
     return plan
@@ -290,7 +297,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "nesting",
         "1000 coroutines, each created and entered by the one before",
-        functools.partial(plan_both_levels, method="nesting", others=("boost",)),
+        plan_nesting,
     ),
     Case("crowd", "switch there and back, in turn over many alive", plan_crowd),
     Case("handoff", "made in one thread, finished in another", plan_handoff),

@@ -124,14 +124,14 @@ def draw_bars(
     highest = max((results.series[key].p90 for key in measured), default=10.0)
     ax.set_xlim(lowest / 3, highest * 8)
     ax.set_yticks(range(len(keys)), [key.subject for key in keys])
-    ax.invert_yaxis()
+    ax.set_ylim(len(keys) - 0.4, -0.6)
     ax.set_xlabel("ns for each operation")
     mapping = results.find("map-16k", "c", "call")
     if mapping and level == "python" and case.name in ("lifecycle", "cost"):
         ax.axvline(mapping.median, color="#333333", linestyle=":", linewidth=1)
         ax.annotate(
-            "16 KiB mapped and unmapped", (mapping.median, 1.0),
-            xycoords=("data", "axes fraction"), ha="right", va="bottom", fontsize=6,
+            " 16 KiB mapped,\n unmapped", (mapping.median, 0.98),
+            xycoords=("data", "axes fraction"), ha="left", va="top", fontsize=6,
         )  # fmt: skip
 
 
