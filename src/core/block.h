@@ -63,6 +63,13 @@ struct geometry {
     size_t colours;     /* positions that the record takes in its page */
 };
 
+/* From block->data to the end of the block. */
+static inline size_t
+block_data_size(const struct geometry *g, const struct block *block)
+{
+    return (size_t)(block->low - g->guard_size + g->stride - block->data);
+}
+
 struct arena_options {
     size_t stack_size, record_size, data_size;
     enum co_guard guard; /* resolved */

@@ -1,0 +1,821 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * copool.Coroutine: the asymmetric face of a strand. Who enters a coroutine
+ * waits until it yields or ends.
+ *
+ * Thread rule: the GIL; a started coroutine belongs to its thread.
+ *
+ *      state       strand   strand->caller
+ *      CREATED     NULL
+ *      ENTERED     yes      who entered it     running, or waiting for one that
+ *                                              it entered in turn
+ *      SUSPENDED   yes      NULL
+ *      FINISHED    NULL
+ */
+#include "strand.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "module.h"
+
+enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *fn;      /* NULL when finished; links a thread's free list */
+    PyObject *context; /* the constructor's, or NULL; NULL once started */
+    PyObject *weakrefs;
+    struct strand *strand;
+    enum state state;
+} Coroutine;
+
+/* Whether a face can be reused at once: not in builds that look for mistakes,
+ * where memory that is freed should be seen to be free. */
+enum { MAX_FREE = CO_CHECK ? 0 : 256 };
+
+static void
+assert_consistent(const Coroutine *self)
+{
+    (void)self;
+    CO_ASSERT((self->strand != NULL) ==
+              (self->state == ENTERED || self->state == SUSPENDED));
+    CO_ASSERT(!self->strand ||
+              (self->strand->caller != NULL) == (self->state == ENTERED));
+    CO_ASSERT(!self->strand || self->strand->face == (PyObject *)self);
+}
+
+/* --- errors ------------------------------------------------------------- */
+
+/* "'Name' (ident)" for messages: a new reference, or NULL. */
+static PyObject *
+thread_text(unsigned long ident)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *all = NULL, *text = NULL;
+
+    if (threading)
+        all = PyObject_CallMethod(threading, "enumerate", NULL);
+    for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++) {
+        PyObject *thread = PyList_GET_ITEM(all, i);
+        PyObject *its = PyObject_GetAttrString(thread, "ident");
+        PyObject *name = PyObject_GetAttrString(thread, "name");
+
+        if (its && name && PyLong_Check(its) &&
+            PyLong_AsUnsignedLong(its) == ident)
+            text = PyUnicode_FromFormat("%R (ident %lu)", name, ident);
+        Py_XDECREF(its);
+        Py_XDECREF(name);
+        if (text)
+            break;
+    }
+    Py_XDECREF(threading);
+    Py_XDECREF(all);
+    if (!text) {
+        PyErr_Clear();
+        text = PyUnicode_FromFormat("with ident %lu", ident);
+    }
+    return text;
+}
+
+static PyObject *
+raise_foreign(struct thread_record *t, Coroutine *self)
+{
+    PyObject *owner = thread_text(self->strand->thread->ident);
+    PyObject *here = owner ? thread_text(t->ident) : NULL;
+
+    if (here)
+        PyErr_Format(t->state->coroutine_error,
+                     "%R was started in thread %U and can only be entered "
+                     "there, not in thread %U; a coroutine stays on the "
+                     "thread that first enters it: pass it the value through "
+                     "a queue, or first enter it in the thread that is to "
+                     "run it",
+                     self, owner, here);
+    Py_XDECREF(owner);
+    Py_XDECREF(here);
+    return NULL;
+}
+
+/* For a coroutine that can't be entered; says why and what to do. */
+static PyObject *
+raise_state(struct thread_record *t, Coroutine *self)
+{
+    const char *remedy;
+
+    if (self->state == FINISHED)
+        remedy = "it has finished and can't be entered again; "
+                 "make a new Coroutine of the function";
+    else if (self->strand->thread != t)
+        return raise_foreign(t, self);
+    else if (t->current == self->strand)
+        remedy = "it is running already; only suspended coroutines can be "
+                 "entered, use copool.yield_() to stop this one";
+    else
+        remedy = "it waits for a coroutine that it entered; "
+                 "yield until control is back in it";
+    PyErr_Format(t->state->coroutine_error, "can't enter %R: %s", self,
+                 remedy);
+    return NULL;
+}
+
+/* --- switching ---------------------------------------------------------- */
+
+/* What both first and later entries do when control is back. Steals result,
+ * which is NULL if an exception is set; so is the return value. */
+static PyObject *
+left(Coroutine *self, struct strand *s, PyObject *result)
+{
+    s->caller = NULL;
+    s->root.exc.previous_item = NULL;
+    if (CO_LIKELY(!s->finished)) {
+        self->state = SUSPENDED;
+        Py_DECREF(self); /* the last reference: its finalizer runs now */
+        return result;
+    }
+    self->strand = NULL;
+    self->state = FINISHED;
+    strand_release(s);
+    Py_CLEAR(self->fn);
+    Py_DECREF(self);
+    return result;
+}
+
+/* Like a generator's frame, the coroutine sees the exception that its caller
+ * handles as the one that is being handled. */
+static void
+entered(struct thread_record *t, Coroutine *self, struct strand *s)
+{
+    Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
+    s->caller = t->current;
+    s->root.exc.previous_item = t->ts->exc_info;
+    self->state = ENTERED;
+    assert_consistent(self);
+}
+
+/* Steals value; NULL passes on t->error. */
+static PyObject *
+resume(struct thread_record *t, Coroutine *self, PyObject *value)
+{
+    struct strand *s = self->strand;
+
+    CO_ASSERT(self->state == SUSPENDED && s->thread == t);
+    entered(t, self, s);
+    value = strand_switch(t, s, value);
+    return left(self, s, value);
+}
+
+static const struct face_ops ops;
+
+/* Copies what it needs of args before control first comes back. */
+static PyObject *
+start(struct thread_record *t, Coroutine *self, PyObject *const *args,
+      Py_ssize_t nargs)
+{
+    struct strand *s =
+        strand_create(t, (PyObject *)self, &ops, self->context);
+    struct strand_start begin = {s, self->fn, args, nargs};
+
+    if (CO_UNLIKELY(!s))
+        return NULL; /* still CREATED: it may be tried again */
+    Py_CLEAR(self->context);
+    self->strand = s;
+    entered(t, self, s);
+    return left(self, s, strand_begin(t, &begin));
+}
+
+/* The current thread's record, after what other threads left for it to do. */
+static inline struct thread_record *
+get_thread(void)
+{
+    struct thread_record *t = thread_record_get();
+
+    if (CO_UNLIKELY(t && t->dropped))
+        strand_unwind_dropped(t);
+    return t;
+}
+
+static PyObject *
+coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    Coroutine *self = (Coroutine *)op;
+    struct thread_record *t = get_thread();
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (CO_LIKELY(self->state == SUSPENDED && self->strand->thread == t)) {
+        if (CO_UNLIKELY(nargs > 1)) {
+            PyErr_Format(PyExc_TypeError,
+                         "enter() of a suspended coroutine takes at most one "
+                         "argument, the value that its yield_() returns (%zd "
+                         "given); pass a tuple for more",
+                         nargs);
+            return NULL;
+        }
+        return resume(t, self, Py_NewRef(nargs ? args[0] : Py_None));
+    }
+    if (CO_LIKELY(self->state == CREATED))
+        return start(t, self, args, nargs);
+    return raise_state(t, self);
+}
+
+/* Raises the exception that is set in the coroutine. */
+static PyObject *
+resume_with_error(struct thread_record *t, Coroutine *self)
+{
+    error_take(&t->error);
+    return resume(t, self, NULL);
+}
+
+static void
+finish_unstarted(Coroutine *self)
+{
+    self->state = FINISHED;
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->fn);
+}
+
+static PyObject *
+coroutine_throw(PyObject *op, PyObject *exc)
+{
+    Coroutine *self = (Coroutine *)op;
+    struct thread_record *t = get_thread();
+    PyObject *value;
+
+    if (!t)
+        return NULL;
+    if (self->state == ENTERED ||
+        (self->state == SUSPENDED && self->strand->thread != t))
+        return raise_state(t, self);
+    if (PyExceptionClass_Check(exc)) {
+        value = PyObject_CallNoArgs(exc);
+        if (!value)
+            return NULL;
+        if (!PyExceptionInstance_Check(value)) {
+            PyErr_Format(PyExc_TypeError,
+                         "calling %R should have returned an exception, not "
+                         "%R",
+                         exc, Py_TYPE(value));
+            Py_DECREF(value);
+            return NULL;
+        }
+    } else if (PyExceptionInstance_Check(exc)) {
+        value = Py_NewRef(exc);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "throw() takes an exception or an exception class, not "
+                     "%.200s",
+                     Py_TYPE(exc)->tp_name);
+        return NULL;
+    }
+    PyErr_Restore(Py_NewRef(Py_TYPE(value)), value,
+                  PyException_GetTraceback(value));
+    if (self->state == SUSPENDED)
+        return resume_with_error(t, self);
+    if (self->state == CREATED)
+        finish_unstarted(self);
+    return NULL;
+}
+
+/* The result of a coroutine into which the exit was raised: NULL with an
+ * exception set unless that is the exit. */
+static PyObject *
+swallow_exit(struct thread_record *t, PyObject *result)
+{
+    if (result || !PyErr_ExceptionMatches(t->state->coroutine_exit))
+        return result;
+    PyErr_Clear();
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *
+coroutine_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Coroutine *self = (Coroutine *)op;
+    struct thread_record *t = get_thread();
+    PyObject *result;
+
+    if (!t)
+        return NULL;
+    switch (self->state) {
+    case CREATED:
+        finish_unstarted(self);
+        Py_RETURN_NONE;
+    case FINISHED:
+        Py_RETURN_NONE;
+    case ENTERED:
+        return raise_state(t, self);
+    case SUSPENDED:
+        break;
+    }
+    if (self->strand->thread != t)
+        return raise_state(t, self);
+    PyErr_SetNone(t->state->coroutine_exit);
+    result = swallow_exit(t, resume_with_error(t, self));
+    if (result && self->state != FINISHED) {
+        PyErr_Format(t->state->coroutine_error,
+                     "%R caught CoroutineExit and yielded; let the exit pass, "
+                     "or return, so that its stack can be freed",
+                     self);
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+/* So that it does not look as if the iteration had ended well (PEP 479). */
+static void
+hide_stop_iteration(void)
+{
+    struct error stop, error;
+
+    error_take(&stop);
+    PyErr_NormalizeException(&stop.type, &stop.value, &stop.traceback);
+    if (stop.traceback)
+        PyException_SetTraceback(stop.value, stop.traceback);
+    PyErr_SetString(PyExc_RuntimeError, "coroutine raised StopIteration");
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    PyException_SetContext(error.value, Py_NewRef(stop.value));
+    PyException_SetCause(error.value, stop.value);
+    Py_DECREF(stop.type);
+    Py_XDECREF(stop.traceback);
+    error_restore(&error);
+}
+
+static PyObject *
+coroutine_iternext(PyObject *op)
+{
+    Coroutine *self = (Coroutine *)op;
+    PyObject *result, *stop;
+
+    if (self->state == FINISHED)
+        return NULL;
+    result = coroutine_enter(op, NULL, 0);
+    if (CO_LIKELY(self->state != FINISHED))
+        return result;
+    if (!result) {
+        if (PyErr_ExceptionMatches(PyExc_StopIteration))
+            hide_stop_iteration();
+        return NULL;
+    }
+    if (result != Py_None) {
+        stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+        if (stop)
+            PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_XDECREF(stop);
+    }
+    Py_DECREF(result);
+    return NULL;
+}
+
+/* --- for the strand ----------------------------------------------------- */
+
+static void
+unwind(PyObject *face)
+{
+    Coroutine *self = (Coroutine *)face;
+    struct thread_record *t;
+    struct error saved;
+    PyObject *result;
+
+    if (self->state != SUSPENDED)
+        return; /* it was closed while it waited for this */
+    error_take(&saved);
+    t = self->strand->thread;
+    PyErr_SetNone(t->state->coroutine_exit);
+    result = swallow_exit(t, resume_with_error(t, self));
+    if (!result) {
+        PyErr_WriteUnraisable(face);
+    } else if (self->state == SUSPENDED) {
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                             "%R was dropped, caught CoroutineExit and "
+                             "yielded: its stack is leaked",
+                             self) < 0)
+            PyErr_WriteUnraisable(face);
+        strand_abandon(self->strand);
+    }
+    Py_XDECREF(result);
+    error_restore(&saved);
+}
+
+static void
+forget(PyObject *face)
+{
+    Coroutine *self = (Coroutine *)face;
+
+    self->strand = NULL;
+    self->state = FINISHED;
+}
+
+static const struct face_ops ops = {unwind, forget};
+
+/* --- attributes --------------------------------------------------------- */
+
+static const char *
+state_name(const Coroutine *self)
+{
+    switch (self->state) {
+    case CREATED:
+        return "created";
+    case ENTERED:
+        return self->strand->thread->current == self->strand ? "running"
+                                                             : "waiting";
+    case SUSPENDED:
+        return "suspended";
+    case FINISHED:
+        break;
+    }
+    return "finished";
+}
+
+static PyObject *
+get_state(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyUnicode_InternFromString(state_name((Coroutine *)op));
+}
+
+static PyObject *
+get_done(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Coroutine *)op)->state == FINISHED);
+}
+
+static PyObject *
+get_caller(PyObject *op, void *Py_UNUSED(closure))
+{
+    Coroutine *self = (Coroutine *)op;
+    struct strand *caller = self->strand ? self->strand->caller : NULL;
+
+    return Py_NewRef(caller && caller->face ? caller->face : Py_None);
+}
+
+static PyObject *
+get_frame(PyObject *op, void *Py_UNUSED(closure))
+{
+    struct strand *s = ((Coroutine *)op)->strand;
+    PyFrameObject *frame;
+
+    if (!s)
+        Py_RETURN_NONE;
+    if (s == s->thread->current)
+        frame = PyThreadState_GetFrame(s->thread->ts);
+    else
+        frame = tstate_frame(&s->slice);
+    if (!frame)
+        Py_RETURN_NONE;
+    return (PyObject *)frame;
+}
+
+static PyObject *
+coroutine_repr(PyObject *op)
+{
+    Coroutine *self = (Coroutine *)op;
+    PyObject *name = NULL, *text;
+
+    if (self->fn) {
+        name = PyObject_GetAttrString(self->fn, "__qualname__");
+        if (!name) {
+            PyErr_Clear();
+            name = PyObject_Repr(self->fn);
+        }
+        if (!name)
+            return NULL;
+        text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>",
+                                    name, state_name(self), self);
+        Py_DECREF(name);
+        return text;
+    }
+    return PyUnicode_FromFormat("<copool.Coroutine, %s, at %p>",
+                                state_name(self), self);
+}
+
+/* --- life --------------------------------------------------------------- */
+
+static PyObject *
+make(PyTypeObject *type, PyObject *fn, PyObject *context)
+{
+    struct thread_record *t = get_thread();
+    Coroutine *self;
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (CO_UNLIKELY(!PyCallable_Check(fn))) {
+        PyErr_Format(PyExc_TypeError,
+                     "Coroutine() needs a callable, not %.200s; pass the "
+                     "function itself, its arguments go to the first enter()",
+                     Py_TYPE(fn)->tp_name);
+        return NULL;
+    }
+    if (CO_UNLIKELY(context == Py_None))
+        context = NULL;
+    if (CO_UNLIKELY(context && !PyContext_CheckExact(context))) {
+        PyErr_Format(PyExc_TypeError,
+                     "context must be a contextvars.Context or None, not "
+                     "%.200s",
+                     Py_TYPE(context)->tp_name);
+        return NULL;
+    }
+    if (t->free_faces) {
+        self = (Coroutine *)t->free_faces;
+        t->free_faces = self->fn;
+        t->free_count--;
+        PyObject_Init((PyObject *)self, type);
+    } else {
+        self = PyObject_GC_New(Coroutine, type);
+        if (!self)
+            return NULL;
+    }
+    self->fn = Py_NewRef(fn);
+    self->context = Py_XNewRef(context);
+    self->weakrefs = NULL;
+    self->strand = NULL;
+    self->state = CREATED;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static PyObject *
+coroutine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"", "context", NULL};
+    PyObject *fn, *context = NULL;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:Coroutine", names, &fn,
+                                     &context))
+        return NULL;
+    return make(type, fn, context);
+}
+
+/* The usual call, without a tuple; everything else is parsed above. */
+static PyObject *
+coroutine_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
+                     PyObject *names)
+{
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    PyObject *tuple, *kwargs = NULL, *result = NULL;
+
+    if (CO_LIKELY(nargs == 1 && !names))
+        return make((PyTypeObject *)type, args[0], NULL);
+    tuple = PyTuple_New(nargs);
+    if (!tuple)
+        return NULL;
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    if (names) {
+        kwargs = PyDict_New();
+        if (!kwargs)
+            goto done;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++)
+            if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(names, i),
+                               args[nargs + i]) < 0)
+                goto done;
+    }
+    result = coroutine_new((PyTypeObject *)type, tuple, kwargs);
+done:
+    Py_DECREF(tuple);
+    Py_XDECREF(kwargs);
+    return result;
+}
+
+static int
+coroutine_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Coroutine *self = (Coroutine *)op;
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->fn);
+    Py_VISIT(self->context);
+    if (self->state == SUSPENDED)
+        return tstate_traverse(&self->strand->slice, &self->strand->root, visit,
+                               arg);
+    return 0;
+}
+
+/* The frames of a suspended chain are freed by unwinding it, in
+ * tp_finalize. The chain may be using fn until then. */
+static int
+coroutine_clear(PyObject *op)
+{
+    Coroutine *self = (Coroutine *)op;
+
+    Py_CLEAR(self->context);
+    if (!self->strand)
+        Py_CLEAR(self->fn);
+    return 0;
+}
+
+static void
+coroutine_finalize(PyObject *op)
+{
+    Coroutine *self = (Coroutine *)op;
+    struct strand *s = self->strand;
+
+    if (self->state != SUSPENDED)
+        return;
+    if (tstate_is_finalizing()) {
+        strand_abandon(s);
+    } else if (s->thread->ts != PyThreadState_Get()) {
+        Py_INCREF(self);
+        strand_drop(s);
+    } else {
+        unwind(op);
+    }
+}
+
+static void
+coroutine_dealloc(PyObject *op)
+{
+    Coroutine *self = (Coroutine *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    struct thread_record *t = thread_record_last;
+
+    assert_consistent(self);
+    if (CO_UNLIKELY(self->state == SUSPENDED) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0)
+        return;
+    PyObject_GC_UnTrack(op);
+    if (CO_UNLIKELY(self->weakrefs != NULL))
+        PyObject_ClearWeakRefs(op);
+    Py_CLEAR(self->fn);
+    Py_CLEAR(self->context);
+    if (t && t->ts == PyThreadState_Get() && t->free_count < MAX_FREE &&
+        !PyObject_GC_IsFinalized(op)) {
+        self->fn = t->free_faces;
+        t->free_faces = op;
+        t->free_count++;
+    } else {
+        PyObject_GC_Del(op);
+    }
+    Py_DECREF(type);
+}
+
+PyObject *
+coroutine_free(PyObject *face)
+{
+    PyObject *next = ((Coroutine *)face)->fn;
+
+    PyObject_GC_Del(face);
+    return next;
+}
+
+/* --- functions of the module -------------------------------------------- */
+
+static PyObject *
+core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *names)
+{
+    struct thread_record *t = get_thread();
+    struct strand *s;
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (CO_UNLIKELY(names != NULL)) {
+        nargs += PyTuple_GET_SIZE(names);
+        if (nargs == 1 && PyUnicode_CompareWithASCIIString(
+                              PyTuple_GET_ITEM(names, 0), "value") != 0)
+            nargs = -1;
+    }
+    if (CO_UNLIKELY(nargs < 0 || nargs > 1)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "yield_() takes one argument at most, 'value'; pass a "
+                        "tuple for more");
+        return NULL;
+    }
+    s = t->current;
+    if (CO_UNLIKELY(strand_is_own(s))) {
+        PyErr_SetString(t->state->coroutine_error,
+                        "yield_() outside a coroutine: there is nobody to "
+                        "yield to; call it in a function that runs in "
+                        "copool.Coroutine(function).enter()");
+        return NULL;
+    }
+    return strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+}
+
+static PyObject *
+core_current(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    return Py_NewRef(t->current->face ? t->current->face : Py_None);
+}
+
+static PyObject *
+core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    return PyBool_FromLong(!strand_is_own(t->current));
+}
+
+/* For the end of the process, while everything can still run. */
+static PyObject *
+core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    strand_unwind_all(t);
+    Py_RETURN_NONE;
+}
+
+/* --- the type ----------------------------------------------------------- */
+
+/* The signatures and contracts are in _core.pyi and the documentation; these
+ * are what help() shows. */
+static PyMethodDef methods[] = {
+    {"enter", _PyCFunction_CAST(coroutine_enter), METH_FASTCALL,
+     PyDoc_STR("enter($self, /, *args)\n--\n\n"
+               "Run the coroutine until it yields or returns; return that "
+               "value.\n\n"
+               "The arguments of the first call go to the function, that of a "
+               "later\none is what yield_() returns inside.")},
+    {"throw", coroutine_throw, METH_O,
+     PyDoc_STR("throw($self, exc, /)\n--\n\n"
+               "Raise exc where the coroutine is suspended; else like "
+               "enter().")},
+    {"close", coroutine_close, METH_NOARGS,
+     PyDoc_STR("close($self, /)\n--\n\n"
+               "End the coroutine by raising CoroutineExit in it; return what "
+               "it returns.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef getset[] = {
+    {"state", get_state, NULL,
+     PyDoc_STR("'created', 'running', 'waiting', 'suspended' or 'finished'."),
+     NULL},
+    {"done", get_done, NULL, PyDoc_STR("Whether it has finished."), NULL},
+    {"caller", get_caller, NULL,
+     PyDoc_STR("The coroutine that entered this one, or None."), NULL},
+    {"frame", get_frame, NULL,
+     PyDoc_STR("Its innermost Python frame, or None."), NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Coroutine, weakrefs), READONLY,
+     NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc,
+     PyDoc_STR("Coroutine(fn, /, *, context=None)\n--\n\n"
+               "A call of fn that can stop, at any depth, and go on later.")},
+    {Py_tp_new, coroutine_new},
+    {Py_tp_dealloc, coroutine_dealloc},
+    {Py_tp_finalize, coroutine_finalize},
+    {Py_tp_traverse, coroutine_traverse},
+    {Py_tp_clear, coroutine_clear},
+    {Py_tp_repr, coroutine_repr},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, coroutine_iternext},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "copool.Coroutine",
+    .basicsize = sizeof(Coroutine),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+static PyMethodDef functions[] = {
+    {"yield_", _PyCFunction_CAST(core_yield), METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("yield_($module, /, value=None)\n--\n\n"
+               "Stop the running coroutine: its enter() returns value.\n\n"
+               "Return what the next enter() passes, or raise what throw() "
+               "does.")},
+    {"current", core_current, METH_NOARGS,
+     PyDoc_STR("current($module, /)\n--\n\n"
+               "The running coroutine, or None outside one.")},
+    {"in_coroutine", core_in_coroutine, METH_NOARGS,
+     PyDoc_STR("in_coroutine($module, /)\n--\n\n"
+               "Whether yield_() has somebody to yield to.")},
+    {"_unwind_all", core_unwind_all, METH_NOARGS,
+     PyDoc_STR("End this thread's suspended coroutines, as when it exits.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+coroutine_init(PyObject *module, struct module_state *state)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+
+    if (!type)
+        return -1;
+    state->coroutine_type = (PyTypeObject *)type;
+    state->coroutine_type->tp_vectorcall = coroutine_vectorcall;
+    if (PyModule_AddType(module, state->coroutine_type) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The extension module copool._core: its exceptions and its life.
+ */
+#include "module.h"
+
+static const char state_key[] = "copool._core";
+
+struct module_state *
+module_state_get(void)
+{
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *module = dict ? PyDict_GetItemString(dict, state_key) : NULL;
+
+    if (!module) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "copool._core is not loaded in this interpreter");
+        return NULL;
+    }
+    return PyModule_GetState(module);
+}
+
+static int
+add_exceptions(PyObject *module, struct module_state *state)
+{
+    const struct {
+        PyObject **place;
+        const char *name, *doc;
+        PyObject *base;
+    } all[] = {
+        {&state->coroutine_error, "copool.CoroutineError",
+         "A coroutine was used in a way that its state does not allow.",
+         PyExc_RuntimeError},
+        {&state->coroutine_exit, "copool.CoroutineExit",
+         "Raised in a suspended coroutine to end it.", PyExc_BaseException},
+        {&state->pool_exhausted, "copool.PoolExhausted",
+         "There is no stack for another coroutine.", PyExc_MemoryError},
+    };
+
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(all); i++) {
+        PyObject *type =
+            PyErr_NewExceptionWithDoc(all[i].name, all[i].doc, all[i].base, NULL);
+
+        if (!type)
+            return -1;
+        *all[i].place = type;
+        if (PyModule_AddObjectRef(module, strchr(all[i].name, '.') + 1, type) <
+            0)
+            return -1;
+    }
+    return 0;
+}
+
+/* So that `finally` blocks of suspended coroutines run while everything is
+ * still there. */
+static int
+unwind_at_exit(PyObject *module)
+{
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *unwind = PyObject_GetAttrString(module, "_unwind_all");
+    PyObject *result = NULL;
+
+    if (atexit && unwind)
+        result = PyObject_CallMethod(atexit, "register", "O", unwind);
+    Py_XDECREF(atexit);
+    Py_XDECREF(unwind);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static int
+module_exec(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+
+    if (!dict || PyDict_SetItemString(dict, state_key, module) < 0 ||
+        add_exceptions(module, state) < 0 ||
+        coroutine_init(module, state) < 0 || blocks_init(module, state) < 0 ||
+        PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0)
+        return -1;
+    return unwind_at_exit(module);
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_VISIT(state->coroutine_type);
+    Py_VISIT(state->coroutine_error);
+    Py_VISIT(state->coroutine_exit);
+    Py_VISIT(state->pool_exhausted);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_CLEAR(state->coroutine_type);
+    Py_CLEAR(state->coroutine_error);
+    Py_CLEAR(state->coroutine_exit);
+    Py_CLEAR(state->pool_exhausted);
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    (void)module_clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "copool._core",
+    .m_doc = "Coroutines and their pool, in C. Use the package copool.",
+    .m_size = sizeof(struct module_state),
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

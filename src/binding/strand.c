@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "strand.h"
+
+#include <stdlib.h>
+
+#include "blocks.h"
+#include "module.h"
+
+CO_THREAD_LOCAL struct thread_record *thread_record_last;
+
+/* --- thread records ----------------------------------------------------- */
+
+static const char record_key[] = "copool.thread";
+
+static void
+abandon_all(struct thread_record *t)
+{
+    while (t->started)
+        strand_abandon(t->started);
+}
+
+/* The destructor of the capsule in the thread state's dictionary. CPython
+ * clears that dictionary early when a thread state ends, in the thread itself
+ * and with everything still usable, so that coroutines can be unwound.
+ *
+ * There are two cases in which they can't: when the interpreter is shutting
+ * down, and in the child of a fork, which clears the thread states of threads
+ * that it does not have. */
+static void
+record_gone(PyObject *capsule)
+{
+    struct thread_record *t = PyCapsule_GetPointer(capsule, record_key);
+    bool here = PyThreadState_Get() == t->ts;
+    bool inside = t->current != &t->own;
+    PyObject *face;
+
+    if (here && !inside && !tstate_is_finalizing())
+        strand_unwind_all(t);
+    abandon_all(t);
+    while ((face = t->free_faces) != NULL)
+        t->free_faces = coroutine_free(face);
+    if (here && inside)
+        tstate_return_data_stack(t->ts, &t->own.slice);
+    t->ts = NULL;
+    if (thread_record_last == t)
+        thread_record_last = NULL;
+    /* Another thread may still have it in thread_record_last, and a chain of
+     * ours that is running needs it to the end. */
+    if (here && !inside)
+        free(t);
+}
+
+static struct thread_record *
+record_make(PyThreadState *ts, PyObject *dict)
+{
+    struct thread_record *t = calloc(1, sizeof *t);
+    PyObject *capsule;
+
+    if (!t)
+        return (struct thread_record *)PyErr_NoMemory();
+    t->ts = ts;
+    t->own.thread = t;
+    t->current = &t->own;
+    t->ident = PyThread_get_thread_ident();
+    tstate_outermost(&t->own.slice);
+    t->state = module_state_get();
+    capsule = t->state ? PyCapsule_New(t, record_key, NULL) : NULL;
+    if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
+        Py_XDECREF(capsule);
+        free(t);
+        return NULL;
+    }
+    /* Only now, since until here a failure frees the record. */
+    (void)PyCapsule_SetDestructor(capsule, record_gone);
+    Py_DECREF(capsule);
+    return t;
+}
+
+struct thread_record *
+thread_record_search(PyThreadState *ts)
+{
+    PyObject *dict = PyThreadState_GetDict();
+    struct thread_record *t;
+    PyObject *capsule;
+
+    if (!dict) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "copool: the thread state has no dictionary");
+        return NULL;
+    }
+    capsule = PyDict_GetItemString(dict, record_key);
+    if (capsule)
+        t = PyCapsule_GetPointer(capsule, record_key);
+    else
+        t = record_make(ts, dict);
+    if (t)
+        thread_record_last = t;
+    return t;
+}
+
+/* --- the life of a strand ----------------------------------------------- */
+
+static void
+link_started(struct thread_record *t, struct strand *s)
+{
+    s->next = t->started;
+    s->link = &t->started;
+    if (s->next)
+        s->next->link = &s->next;
+    t->started = s;
+}
+
+static void
+unlink_started(struct strand *s)
+{
+    *s->link = s->next;
+    if (s->next)
+        s->next->link = s->link;
+}
+
+/* The arguments belong to the caller, who goes on at our first yield: take
+ * references of our own to them. `fn` is held by the face. */
+static PyObject *
+call_with_args(const struct strand_start *start)
+{
+    enum { FEW = 4 };
+    PyObject *argv[1 + FEW] = {NULL}, *result, *tuple;
+    PyObject *fn = start->fn;
+    Py_ssize_t n = start->nargs;
+
+    if (n > FEW) {
+        tuple = PyTuple_New(n);
+        if (!tuple)
+            return NULL;
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(tuple, i, Py_NewRef(start->args[i]));
+        result = PyObject_Call(fn, tuple, NULL);
+        Py_DECREF(tuple);
+        return result;
+    }
+    for (Py_ssize_t i = 0; i < n; i++)
+        argv[1 + i] = Py_NewRef(start->args[i]);
+    result = PyObject_Vectorcall(
+        fn, argv + 1, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    for (Py_ssize_t i = 0; i < n; i++)
+        Py_DECREF(argv[1 + i]);
+    return result;
+}
+
+/* The bottom of every strand's stack. */
+static void
+strand_main(void *value)
+{
+    struct strand_start *start = value;
+    struct strand *s = start->strand;
+    struct thread_record *t = s->thread;
+    PyObject *result;
+
+    san_after_switch(&s->ctx.san);
+    result = start->nargs ? call_with_args(start)
+                          : PyObject_CallNoArgs(start->fn);
+    if (CO_UNLIKELY(!result))
+        error_take(&t->error);
+
+    /* From here on no Python code: what is left is released by whoever comes
+     * next, in strand_release(). */
+    CO_ASSERT(t->current == s && s->caller);
+    CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
+    s->slice.context = t->ts->context;
+    s->finished = true;
+    t->current = s->caller;
+    tstate_load(t->ts, &s->caller->slice);
+    ctx_leave(&s->ctx, &s->caller->ctx, result);
+}
+
+/* The context of the running chain; made if it has none yet, which is how
+ * CPython does it too. A new reference. */
+static PyObject *
+running_context(PyThreadState *ts)
+{
+    if (CO_UNLIKELY(!ts->context)) {
+        PyObject *copy = PyContext_CopyCurrent();
+
+        if (!copy)
+            return NULL;
+        Py_DECREF(copy);
+    }
+    return Py_NewRef(ts->context);
+}
+
+struct strand *
+strand_create(struct thread_record *t, PyObject *face,
+              const struct face_ops *ops, PyObject *context)
+{
+    struct pool *pool = blocks_pool;
+    enum co_status status;
+    struct strand *s;
+
+    context = context ? Py_NewRef(context) : running_context(t->ts);
+    if (!context)
+        return NULL;
+    s = (struct strand *)pool_get(pool, &status);
+    if (CO_UNLIKELY(!s)) {
+        Py_DECREF(context);
+        return blocks_raise(t->state, status);
+    }
+    s->thread = t;
+    s->caller = NULL;
+    s->face = face;
+    s->ops = ops;
+    s->pool = pool;
+    s->finished = false;
+    tstate_fresh(t->ts, &s->slice, &s->root, s->block.data,
+                 block_data_size(&pool->arena.geometry, &s->block),
+                 blocks_budget, context);
+    ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), strand_main);
+    link_started(t, s);
+    return s;
+}
+
+void
+strand_release(struct strand *s)
+{
+    PyObject *context = s->slice.context;
+    PyObject *exception = s->root.exc.exc_value;
+    struct pool *pool = s->pool;
+
+    CO_ASSERT(s->finished && s->thread->current != s);
+    unlink_started(s);
+    ctx_gone(&s->ctx);
+    pool_put(pool, &s->block);
+    if (CO_UNLIKELY(pool != blocks_pool))
+        blocks_collect();
+    Py_XDECREF(exception);
+    Py_XDECREF(context);
+}
+
+/* --- unwinding ---------------------------------------------------------- */
+
+void
+strand_abandon(struct strand *s)
+{
+    unlink_started(s);
+    s->ops->forget(s->face);
+}
+
+void
+strand_drop(struct strand *s)
+{
+    s->next_dropped = s->thread->dropped;
+    s->thread->dropped = s;
+}
+
+void
+strand_unwind_dropped(struct thread_record *t)
+{
+    struct strand *s;
+
+    while ((s = t->dropped) != NULL) {
+        PyObject *face = s->face;
+
+        t->dropped = s->next_dropped;
+        s->ops->unwind(face);
+        Py_DECREF(face);
+    }
+}
+
+static struct strand *
+first_suspended(struct thread_record *t)
+{
+    struct strand *s = t->started;
+
+    while (s && s->caller)
+        s = s->next;
+    return s;
+}
+
+/* Ends, because a face that is unwound leaves the list for good: it finishes
+ * or is abandoned. Its `finally` blocks may start others. */
+void
+strand_unwind_all(struct thread_record *t)
+{
+    struct strand *s;
+
+    strand_unwind_dropped(t);
+    while ((s = first_suspended(t)) != NULL) {
+        PyObject *face = Py_NewRef(s->face);
+
+        s->ops->unwind(face);
+        Py_DECREF(face);
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "tstate.h"
+
+#include <limits.h>
+
+#include "internal/pycore_frame.h"
+#include "internal/pycore_pystate.h"
+
+/* Measured bytes of C stack from one call counted by the recursion counter to
+ * the next; the greediest way found (sorting with a key function) takes less.
+ */
+enum {
+    BYTES_PER_CALL = 1650,
+    RESERVE = 64 * 1024, /* for C code that does not count its calls */
+};
+
+/* --- limits ------------------------------------------------------------- */
+
+int
+tstate_budget(size_t stack_size)
+{
+    size_t usable = stack_size > RESERVE ? stack_size - RESERVE : 0;
+
+    return (int)(usable / BYTES_PER_CALL);
+}
+
+size_t
+tstate_default_stack(void)
+{
+#ifdef CO_HAS_C_RECURSION
+    return 1024 * 1024;
+#else
+    return 2 * 1024 * 1024; /* 1000 calls of any kind */
+#endif
+}
+
+/* 3.13 frees containers at once only while more than 100 calls remain. */
+size_t
+tstate_least_stack(void)
+{
+    return RESERVE + 160 * BYTES_PER_CALL;
+}
+
+void
+tstate_outermost(struct tstate_slice *s)
+{
+    memset(s, 0, sizeof *s);
+#ifndef CO_HAS_C_RECURSION
+    s->max_depth = INT_MAX; /* the thread's stack is not ours to guard */
+#endif
+}
+
+bool
+tstate_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* --- a chain ------------------------------------------------------------ */
+
+bool
+tstate_is_unwound(PyThreadState *ts, struct tstate_slice *s,
+                  struct tstate_root *root)
+{
+    (void)s;
+#ifdef CO_HAS_CFRAME
+    if (ts->cframe != &root->cframe || ts->cframe->current_frame)
+        return false;
+#else
+    if (ts->current_frame)
+        return false;
+#endif
+    return ts->exc_info == &root->exc && !ts->datastack_chunk->previous &&
+           ts->datastack_top == &ts->datastack_chunk->data[1];
+}
+
+void
+tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own)
+{
+    ts->datastack_chunk = own->chunk;
+    ts->datastack_top = own->top;
+    ts->datastack_limit = own->limit;
+}
+
+static struct _PyInterpreterFrame *
+innermost(const struct tstate_slice *s)
+{
+#ifdef CO_HAS_CFRAME
+    return s->cframe->current_frame;
+#else
+    return s->current_frame;
+#endif
+}
+
+/* A frame in the middle of a call into C has not recorded how much of its
+ * evaluation stack is in use (stacktop < 0). What lies there is not visited;
+ * then a cycle through it alone is not collected, which is safe. */
+static int
+traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyCodeObject *code = (PyCodeObject *)frame->f_executable;
+#else
+    PyCodeObject *code = frame->f_code;
+#endif
+    int n = frame->stacktop >= 0 ? frame->stacktop : code->co_nlocalsplus;
+
+    Py_VISIT(frame->frame_obj);
+    Py_VISIT(frame->f_locals);
+    Py_VISIT(code);
+#if PY_VERSION_HEX >= 0x030C0000
+    Py_VISIT(frame->f_funcobj);
+#else
+    Py_VISIT(frame->f_func);
+#endif
+    for (int i = 0; i < n; i++)
+        Py_VISIT(frame->localsplus[i]);
+    return 0;
+}
+
+int
+tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
+                visitproc visit, void *arg)
+{
+    _PyInterpreterFrame *frame;
+
+    Py_VISIT(s->context);
+    Py_VISIT(root->exc.exc_value);
+    for (frame = innermost(s); frame; frame = frame->previous) {
+        /* The frames of generators are visited by these, and those of the
+         * interpreter itself own nothing. */
+        if (frame->owner != FRAME_OWNED_BY_THREAD)
+            continue;
+        int result = traverse_frame(frame, visit, arg);
+
+        if (result)
+            return result;
+    }
+    return 0;
+}
+
+/* PyFrame_GetBack() is the one public function that makes a frame object for a
+ * frame that has none. It is asked what is behind a frame which we make up. */
+PyFrameObject *
+tstate_frame(struct tstate_slice *s)
+{
+    struct _PyInterpreterFrame *frame = innermost(s), made_up;
+    PyFrameObject object;
+
+    if (!frame)
+        return NULL;
+    memset(&made_up, 0, sizeof made_up);
+    memset(&object, 0, sizeof object);
+    Py_SET_TYPE((PyObject *)&object, &PyFrame_Type);
+    made_up.previous = frame;
+    object.f_frame = &made_up;
+    return PyFrame_GetBack(&object);
+}

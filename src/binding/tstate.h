@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The part of PyThreadState that belongs to a chain of calls and not to the
+ * thread: saved when a chain stops running, loaded when it goes on. This file
+ * and tstate.c are the only ones that look inside CPython, and the only ones
+ * with PY_VERSION_HEX.
+ *
+ * Thread rule: all functions need the GIL; `ts` is the current thread state.
+ * Between tstate_save() and the switch of stacks no Python code may run and
+ * nothing may be allocated: the thread state then belongs to neither chain.
+ *
+ * Saved, and why (docs/design.md has what is left alone):
+ *   frames          what is being called; up to 3.12 by way of the cframe
+ *   exc_info        the stack of exceptions being handled
+ *   data stack      where the next frame of a Python function goes
+ *   recursion       how deep this chain is, not how deep the thread is
+ *   trace state     a trace function that switches must not mute the others
+ *   trashcan depth  of deallocations nested in this chain (up to 3.12)
+ *   context         the contextvars.Context; the reference moves along
+ */
+#ifndef COPOOL_TSTATE_H
+#define COPOOL_TSTATE_H
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_BUILD_CORE_MODULE
+#    define Py_BUILD_CORE_MODULE 1
+#endif
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#if PY_VERSION_HEX < 0x030B0000
+#    error "copool needs CPython 3.11 or later"
+#elif PY_VERSION_HEX >= 0x030E0000
+#    error "copool does not know this version of CPython"
+#elif defined(Py_GIL_DISABLED)
+#    error "copool does not support free-threaded CPython"
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+#    define CO_HAS_CFRAME 1
+#endif
+#if PY_VERSION_HEX >= 0x030C0000
+#    define CO_HAS_C_RECURSION 1 /* counted apart from Python's */
+#endif
+
+struct _PyInterpreterFrame;
+
+/* Only valid while its chain is not running. */
+struct tstate_slice {
+#ifdef CO_HAS_CFRAME
+    _PyCFrame *cframe;
+#else
+    struct _PyInterpreterFrame *current_frame;
+    PyObject *previous_executor;
+#endif
+    _PyErr_StackItem *exc_info;
+    _PyStackChunk *chunk;
+    PyObject **top, **limit;
+    PyObject *context; /* owned, may be NULL */
+    int depth;         /* recursion: calls that this chain is deep */
+    int headroom;
+    int tracing, tracing_what;
+#ifdef CO_HAS_CFRAME
+    int trash_nesting;
+#endif
+#ifdef CO_HAS_C_RECURSION
+    int c_remaining;
+#else
+    int max_depth; /* what the stack can hold */
+    int hidden;    /* limit minus max_depth, while it runs, or 0 */
+#endif
+};
+
+/* What a chain that starts on a stack of our own hangs from. Lives as long as
+ * the chain. */
+struct tstate_root {
+    _PyErr_StackItem exc;
+#ifdef CO_HAS_CFRAME
+    _PyCFrame cframe;
+#endif
+};
+
+#ifndef CO_HAS_C_RECURSION
+/* 3.11 counts Python and C calls with one counter, so the counter is what
+ * keeps a chain within its stack: it must not see more of the limit than its
+ * stack can hold, whatever sys.setrecursionlimit() did meanwhile. */
+static inline int
+tstate_hide(const PyThreadState *ts, int max_depth)
+{
+    return ts->recursion_limit > max_depth ? ts->recursion_limit - max_depth
+                                           : 0;
+}
+#endif
+
+static inline void
+tstate_save(PyThreadState *ts, struct tstate_slice *s)
+{
+#ifdef CO_HAS_CFRAME
+    s->cframe = ts->cframe;
+#else
+    s->current_frame = ts->current_frame;
+    s->previous_executor = ts->previous_executor;
+#endif
+    s->exc_info = ts->exc_info;
+    s->chunk = ts->datastack_chunk;
+    s->top = ts->datastack_top;
+    s->limit = ts->datastack_limit;
+    s->context = ts->context;
+    s->headroom = ts->recursion_headroom;
+    s->tracing = ts->tracing;
+#ifdef CO_HAS_C_RECURSION
+    s->depth = ts->py_recursion_limit - ts->py_recursion_remaining;
+    s->c_remaining = ts->c_recursion_remaining;
+    s->tracing_what = ts->what_event;
+#else
+    s->depth = ts->recursion_limit - ts->recursion_remaining - s->hidden;
+    s->tracing_what = ts->tracing_what;
+#endif
+#if PY_VERSION_HEX < 0x030C0000
+    s->trash_nesting = ts->trash_delete_nesting;
+#elif PY_VERSION_HEX < 0x030D0000
+    s->trash_nesting = ts->trash.delete_nesting;
+#endif
+}
+
+static inline void
+tstate_load(PyThreadState *ts, struct tstate_slice *s)
+{
+#ifdef CO_HAS_CFRAME
+    ts->cframe = s->cframe;
+#else
+    ts->current_frame = s->current_frame;
+    ts->previous_executor = s->previous_executor;
+#endif
+    ts->exc_info = s->exc_info;
+    ts->datastack_chunk = s->chunk;
+    ts->datastack_top = s->top;
+    ts->datastack_limit = s->limit;
+    ts->context = s->context;
+    ts->context_ver++; /* context variables cache their value under it */
+    ts->recursion_headroom = s->headroom;
+    ts->tracing = s->tracing;
+#ifdef CO_HAS_C_RECURSION
+    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
+    ts->c_recursion_remaining = s->c_remaining;
+    ts->what_event = s->tracing_what;
+#else
+    s->hidden = tstate_hide(ts, s->max_depth);
+    ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
+    ts->tracing_what = s->tracing_what;
+    /* Trace functions belong to the thread, this flag to the chain: it may
+     * have become stale. */
+    ts->cframe->use_tracing =
+        !ts->tracing && (ts->c_tracefunc || ts->c_profilefunc) ? 255 : 0;
+#endif
+#if PY_VERSION_HEX < 0x030C0000
+    ts->trash_delete_nesting = s->trash_nesting;
+#elif PY_VERSION_HEX < 0x030D0000
+    ts->trash.delete_nesting = s->trash_nesting;
+#endif
+}
+
+/* Fills in the slice of the thread's own chain; tstate_save() does the rest. */
+void tstate_outermost(struct tstate_slice *slice);
+
+/* Fills in the slice of a chain that is to start on a stack of stack_size
+ * bytes and to keep its first frames in the data_size bytes at data, which are
+ * aligned to 16. Steals the reference to context, which may be NULL. */
+static inline void
+tstate_fresh(PyThreadState *ts, struct tstate_slice *s, struct tstate_root *root,
+             void *data, size_t data_size, int budget, PyObject *context)
+{
+    _PyStackChunk *chunk = data;
+
+    /* A root chunk is one that starts at data[1]: CPython pops a chunk when
+     * its first frame is at data[0], so it never pops this one. */
+    chunk->previous = NULL;
+    chunk->size = data_size;
+    chunk->top = 0;
+    s->chunk = chunk;
+    s->top = &chunk->data[1];
+    s->limit = (PyObject **)((char *)data + data_size);
+
+    root->exc.exc_value = NULL;
+    root->exc.previous_item = NULL;
+    s->exc_info = &root->exc;
+    s->context = context;
+    s->depth = 0;
+    s->headroom = 0;
+    s->tracing = 0;
+    s->tracing_what = -1;
+#ifdef CO_HAS_CFRAME
+    root->cframe = ts->root_cframe;
+    root->cframe.current_frame = NULL;
+    root->cframe.previous = &ts->root_cframe;
+    s->cframe = &root->cframe;
+    s->trash_nesting = 0;
+#else
+    (void)ts;
+    s->current_frame = NULL;
+    s->previous_executor = NULL;
+#endif
+#ifdef CO_HAS_C_RECURSION
+    s->c_remaining = budget;
+#else
+    s->max_depth = budget;
+    s->hidden = 0;
+#endif
+}
+
+/* How many nested calls through C a stack of that many bytes holds. */
+int tstate_budget(size_t stack_size);
+
+/* The stack size in bytes that holds what programs do at CPython's default
+ * limits, and the least that is of any use. */
+size_t tstate_default_stack(void);
+size_t tstate_least_stack(void);
+
+/* Whether the running chain, which started from root, is back at its start. */
+bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
+                       struct tstate_root *root);
+
+/* Lets the thread state free its own data stack rather than the running
+ * chain's, when it ends with a chain of ours still running. */
+void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
+
+/* Visits what the frames of a chain that is not running own. */
+int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
+                    visitproc visit, void *arg);
+
+/* The innermost Python frame of a chain that is not running: a new reference,
+ * or NULL without an exception if it has none. */
+PyFrameObject *tstate_frame(struct tstate_slice *slice);
+
+bool tstate_is_finalizing(void);
+
+#endif

@@ -1,0 +1,158 @@
+"""The pool of stacks as Python programs see it: settings and statistics."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from copool import _core
+
+Policy = Literal["none", "mutex", "release", "magazine"]
+Guard = Literal["auto", "madvise", "mprotect", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Counts of the pool at one moment, in blocks unless it says bytes.
+
+    A block is the stack of one coroutine with all that belongs to it. Every
+    block that was ever mapped is live, idle (ready to be used again, its pages
+    kept) or vacant (its pages given back to the system).
+    """
+
+    policy: Policy
+    guard: Guard
+    """The guard in force: never `auto`."""
+    stack_size: int
+    """Usable bytes of C stack for each coroutine: what was asked for, or more."""
+    batch: int
+    """Blocks that move between a thread and the shared pool at once."""
+    max_blocks: int
+    """The cap in force on live and idle blocks together."""
+    max_idle: int
+    """Blocks that the store of the policy `magazine` keeps."""
+    created: int
+    """Coroutines that got a block, since the pool was configured."""
+    reused: int
+    """How many of these blocks came out of the pool."""
+    live: int
+    """Blocks of started coroutines that have not finished."""
+    live_retired: int
+    """The same, in pools that `configure()` replaced."""
+    idle_local: int
+    """Idle blocks kept by threads."""
+    idle_shared: int
+    """Idle blocks that any thread may take."""
+    vacant: int
+    peak: int
+    """The most blocks that ever held pages at once."""
+    slabs: int
+    """Mappings that the blocks lie in."""
+    mapped_bytes: int
+    """Address space of these; memory is taken page by page, on touch."""
+    discards: int
+    """How often the pages of a block were given back."""
+    contended: int
+    """How often a thread had to wait for another one."""
+    lost: int
+    """Blocks left behind by threads that a fork did not copy."""
+
+
+def stats() -> PoolStats:
+    """Count the blocks of the pool.
+
+    Never switches. Exact for coroutines of Python: they all hold the GIL.
+
+    >>> import copool
+    >>> before = copool.stats().live
+    >>> co = copool.Coroutine(copool.yield_)
+    >>> co.enter()
+    >>> copool.stats().live - before
+    1
+    >>> co.close()
+    >>> copool.stats().live - before
+    0
+    """
+    return PoolStats(**_core.stats())
+
+
+def configure(
+    *,
+    policy: Policy | None = None,
+    batch: int | None = None,
+    stack_size: int | None = None,
+    max_blocks: int | None = None,
+    max_idle: int | None = None,
+    guard: Guard | None = None,
+) -> None:
+    """Change settings of the pool; what is left out stays as it is.
+
+    Coroutines started later get stacks from a new pool; those that run keep
+    theirs. Never switches.
+
+    policy: `magazine` (the default), `release`, `mutex` or `none`.
+    batch: blocks moved between a thread and the shared pool at once, 1 to 4096.
+    stack_size: bytes of C stack for each coroutine, of address space: memory is
+        taken only for what is used. docs/design.md tells how to choose it.
+    max_blocks: the cap on live and idle blocks together.
+    max_idle: idle blocks that the shared store of `magazine` keeps.
+    guard: what lies below each stack; `auto` takes the best that there is.
+
+    Raises ValueError for a setting that cannot be, TypeError for one of the wrong
+    type; then nothing has changed.
+
+    >>> import copool
+    >>> copool.configure(batch=32)
+    >>> copool.stats().batch
+    32
+    >>> copool.configure(batch=64)
+    """
+    changes = {
+        "policy": policy,
+        "batch": batch,
+        "stack_size": stack_size,
+        "max_blocks": max_blocks,
+        "max_idle": max_idle,
+        "guard": guard,
+    }
+    _apply({name: value for name, value in changes.items() if value is not None})
+
+
+def _apply(changes: dict[str, Any]) -> None:
+    options = _core.options() | changes
+    _core.configure(
+        options["policy"],
+        options["guard"],
+        options["stack_size"],
+        options["batch"],
+        options["max_blocks"],
+        options["max_idle"],
+    )
+
+
+def _from_environment(environ: "os._Environ[str] | dict[str, str]") -> None:
+    """Apply `COPOOL_POLICY`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
+    changes: dict[str, Any] = {}
+    if policy := environ.get("COPOOL_POLICY"):
+        changes["policy"] = policy
+    for name in ("batch", "stack_size", "max_blocks"):
+        variable = f"COPOOL_{name.upper()}"
+        if text := environ.get(variable):
+            try:
+                changes[name] = int(text)
+            except ValueError:
+                raise ValueError(
+                    f"the environment variable {variable} must be a whole number, "
+                    f"not {text!r}"
+                ) from None
+    if changes:
+        try:
+            _apply(changes)
+        except ValueError as error:
+            error.add_note(
+                "This setting comes from the environment variables "
+                + ", ".join(f"COPOOL_{name.upper()}" for name in changes)
+            )
+            raise
+
+
+_from_environment(os.environ)
