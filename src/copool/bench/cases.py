@@ -52,6 +52,7 @@ class WideWork:
         self.width = width
 
     def __call__(self, n: int, *, count: bool) -> Sample:
+        """Go n times round."""
         return self.crowd(n, count=count, width=self.width)
 
 
@@ -75,8 +76,9 @@ class MissingSubject:
 def python_subjects() -> Mapping[str, object]:
     """Make the subjects of the Python level by name, copool first."""
     subjects: dict[str, object] = {"copool": CopoolSubject("magazine")}
-    for policy in ("release", "mutex", "none"):
-        subjects[f"copool-{policy}"] = CopoolSubject(policy)
+    subjects["copool-release"] = CopoolSubject("release")
+    subjects["copool-mutex"] = CopoolSubject("mutex")
+    subjects["copool-none"] = CopoolSubject("none")
     try:
         import greenlet
     except ImportError:
@@ -112,64 +114,76 @@ def python_trial(
     return Trial(works)
 
 
-def c_trial(case: str, *subjects: str) -> Trial:
+def _c_trial(case: str, *subjects: str) -> Trial:
     return Trial({Key(case, "c", "", name): CWork(case, name) for name in subjects})
 
 
 # --- the plan of each case ------------------------------------------------
 
 
-def plan_function_call(case: Case, settings: Settings) -> Plan:
+def _plan_function_call(case: Case, settings: Settings) -> Plan:
     return [
         Trial({Key(case.name, "python", "", "call"): function_call}),
-        c_trial(case.name, "call"),
+        _c_trial(case.name, "call"),
     ]
 
 
-def plan_map_16k(case: Case, settings: Settings) -> Plan:
-    return [c_trial(case.name, "call")]
+def _plan_map_16k(case: Case, settings: Settings) -> Plan:
+    return [_c_trial(case.name, "call")]
 
 
-def plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
+def _plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
     return [
         python_trial(case.name, method, policies=True),
-        c_trial(case.name, *reversed(POLICIES), *OTHERS),
+        _c_trial(case.name, *reversed(POLICIES), *OTHERS),
     ]
 
 
-def plan_nesting(case: Case, settings: Settings) -> Plan:
-    # A round is at least 1000 of each, threads too: fewer rounds.
+def _plan_nesting(case: Case, settings: Settings) -> Plan:
+    # A round is at least 1000 of each: fewer rounds.
     most_rounds = 5 if settings.quick else 15
     python = python_trial(case.name, "nesting", policies=True)
-    c = c_trial(case.name, *reversed(POLICIES), "boost")
-    return [replace(trial, rounds_at_most=most_rounds) for trial in (python, c)]
+    c = _c_trial(case.name, *reversed(POLICIES), "boost")
+    trials = [replace(trial, rounds_at_most=most_rounds) for trial in (python, c)]
+    return [without_threads(trial) if settings.quick else trial for trial in trials]
 
 
-def plan_yield(case: Case, settings: Settings) -> Plan:
+def without_threads(trial: Trial) -> Trial:
+    """Exclude the subject that would take most of the time."""
+    left_out = {
+        key: "left out by --quick" for key in trial.works if key.subject == "thread"
+    }
+    works = {key: work for key, work in trial.works.items() if key not in left_out}
+    return replace(trial, works=works, excluded=left_out)
+
+
+def _plan_yield(case: Case, settings: Settings) -> Plan:
     return [
         python_trial(case.name, "yield_there_and_back"),
-        c_trial(case.name, "magazine", *OTHERS),
+        _c_trial(case.name, "magazine", *OTHERS),
     ]
 
 
-def plan_deep_yield(case: Case, settings: Settings) -> Plan:
+def _plan_deep_yield(case: Case, settings: Settings) -> Plan:
     return [python_trial(case.name, "deep_yield")]
 
 
-def plan_crowd(case: Case, settings: Settings) -> Plan:
+def _plan_crowd(case: Case, settings: Settings) -> Plan:
     plan: Plan = []
     most_rounds = 7 if settings.quick else 15
     for width in crowd_widths(settings):
         python = python_trial(case.name, "crowd", width=width)
+        if settings.quick and width >= 1000:
+            python = without_threads(python)
         c = {
             Key(case.name, "c", f"{width:,}", name): CWork("crowd", name, width=width)
             for name in ("magazine", *OTHERS)
         }
-        for works in (python.works, c):
+        for trial in (python, Trial(c)):
             plan.append(
-                Trial(
-                    works,
-                    rounds_at_most=max(3, min(most_rounds, 150_000 // width)),
+                replace(
+                    trial,
+                    rounds_at_most=max(3, min(most_rounds, 50_000 // width)),
                     n=None if width < 1000 else max(2, 5_000 // width),
                 )
             )
@@ -194,11 +208,11 @@ def available_memory() -> int:
     return 1 << 30
 
 
-def plan_handoff(case: Case, settings: Settings) -> Plan:
-    return [c_trial(case.name, *reversed(POLICIES))]
+def _plan_handoff(case: Case, settings: Settings) -> Plan:
+    return [_c_trial(case.name, *reversed(POLICIES))]
 
 
-def plan_threads(case: Case, settings: Settings) -> Plan:
+def _plan_threads(case: Case, settings: Settings) -> Plan:
     works: dict[Key, Work] = {}
     for count in thread_counts():
         for subject in ("call", *reversed(POLICIES)):
@@ -227,7 +241,7 @@ def thread_counts() -> list[int]:
     return sorted(counts)
 
 
-def plan_memory(case: Case, settings: Settings) -> Plan:
+def _plan_memory(case: Case, settings: Settings) -> Plan:
     n = 4_000 if settings.quick else 20_000
     plan: Plan = [memory_of(case.name, subject, n) for subject in footprint.MEMORY]
     key = Key(case.name, "process", f"{ALIVE:,} alive", "copool")
@@ -255,7 +269,7 @@ def memory_of(case: str, subject: str, n: int) -> Measurement:
     return Measurement((resident, tables), take, "bytes")
 
 
-def plan_quiet(case: Case, settings: Settings) -> Plan:
+def _plan_quiet(case: Case, settings: Settings) -> Plan:
     return [quiet_of(case.name, subject) for subject in ("copool", "greenlet")]
 
 
@@ -276,34 +290,34 @@ def quiet_of(case: str, subject: str) -> Measurement:
 
 
 CASES: tuple[Case, ...] = (
-    Case("function-call", "call an empty function: the baseline", plan_function_call),
+    Case("function-call", "call an empty function: the baseline", _plan_function_call),
     Case(
         "map-16k",
         "map 16 KiB, write to the first page, unmap: what greenlet does for each",
-        plan_map_16k,
+        _plan_map_16k,
     ),
     Case(
         "lifecycle",
         "create, run and finish an empty function",
-        functools.partial(plan_both_levels, method="lifecycle"),
+        functools.partial(_plan_both_levels, method="lifecycle"),
     ),
     Case(
         "cost",
         "create, enter, yield, enter, finish: the patch's figure",
-        functools.partial(plan_both_levels, method="cost"),
+        functools.partial(_plan_both_levels, method="cost"),
     ),
-    Case("yield", "switch there and back", plan_yield),
-    Case("deep-yield", "the same, from ten C frames down", plan_deep_yield),
+    Case("yield", "switch there and back", _plan_yield),
+    Case("deep-yield", "the same, from ten C frames down", _plan_deep_yield),
     Case(
         "nesting",
         "1000 coroutines, each created and entered by the one before",
-        plan_nesting,
+        _plan_nesting,
     ),
-    Case("crowd", "switch there and back, in turn over many alive", plan_crowd),
-    Case("handoff", "made in one thread, finished in another", plan_handoff),
-    Case("threads", "lifecycles in several threads at once", plan_threads),
-    Case("memory", "suspended three Python calls deep, for each", plan_memory),
-    Case("quiet", "what the kernel does for a warm lifecycle", plan_quiet),
+    Case("crowd", "switch there and back, in turn over many alive", _plan_crowd),
+    Case("handoff", "made in one thread, finished in another", _plan_handoff),
+    Case("threads", "lifecycles in several threads at once", _plan_threads),
+    Case("memory", "suspended three Python calls deep, for each", _plan_memory),
+    Case("quiet", "what the kernel does for a warm lifecycle", _plan_quiet),
 )
 
 LEVELS: tuple[Level, ...] = ("python", "c", "process")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -143,7 +144,9 @@ def measure(cases: Sequence[Case], settings: Settings) -> Results:
         for case, part in plans:
             advance(case.name, 0)
             if isinstance(part, Trial):
-                done = run_trial(part, settings, lambda name=case.name: advance(name, 1))
+                done = run_trial(
+                    part, settings, functools.partial(advance, case.name, 1)
+                )
                 series |= done.series
                 impossible |= done.impossible
                 continue

@@ -86,7 +86,7 @@ def three_deep(suspend: Suspend) -> Callable[[], object]:
     return outer
 
 
-def memory_copool(n: int) -> Mapping[str, int]:
+def _memory_copool(n: int) -> Mapping[str, int]:
     import copool
 
     body = three_deep(copool.yield_)
@@ -99,7 +99,7 @@ def memory_copool(n: int) -> Mapping[str, int]:
     return measure(make, n)
 
 
-def memory_greenlet(n: int) -> Mapping[str, int]:
+def _memory_greenlet(n: int) -> Mapping[str, int]:
     from greenlet import getcurrent, greenlet
 
     body = three_deep(getcurrent().switch)
@@ -112,7 +112,7 @@ def memory_greenlet(n: int) -> Mapping[str, int]:
     return measure(make, n)
 
 
-def memory_generator(n: int) -> Mapping[str, int]:
+def _memory_generator(n: int) -> Mapping[str, int]:
     def inner() -> Generator[None, None, None]:
         yield
 
@@ -130,7 +130,7 @@ def memory_generator(n: int) -> Mapping[str, int]:
     return measure(make, n)
 
 
-def memory_asyncio(n: int) -> Mapping[str, int]:
+def _memory_asyncio(n: int) -> Mapping[str, int]:
     import asyncio
 
     from copool.bench.peers import bare_yield
@@ -154,19 +154,24 @@ def memory_asyncio(n: int) -> Mapping[str, int]:
         await bare_yield()
         after = status_bytes()
         finished = sum([await task for task in tasks if task])
-        return difference(before, after, finished)
+        return _difference(before, after, finished)
 
     return asyncio.run(main())
 
 
-def memory_thread(n: int) -> Mapping[str, int]:
+def _memory_thread(n: int) -> Mapping[str, int]:
     gates: list[threading.Lock] = []
 
     def make() -> Callable[[], object]:
         gate = threading.Lock()
         gate.acquire()
         there = threading.Event()
-        body = three_deep(lambda: (there.set(), gate.acquire()))
+
+        def suspend() -> None:
+            there.set()
+            gate.acquire()
+
+        body = three_deep(suspend)
         thread = threading.Thread(target=body)
         thread.start()
         there.wait()
@@ -191,10 +196,10 @@ def measure(make: Callable[[], Callable[[], object]], n: int) -> Mapping[str, in
         finishers[index] = make()
     after = status_bytes()
     finished = sum(finish() == 1 for finish in finishers if finish)
-    return difference(before, after, finished)
+    return _difference(before, after, finished)
 
 
-def difference(
+def _difference(
     before: tuple[int, int], after: tuple[int, int], finished: int
 ) -> Mapping[str, int]:
     return {
@@ -205,11 +210,11 @@ def difference(
 
 
 MEMORY: Mapping[str, Callable[[int], Mapping[str, int]]] = {
-    "copool": memory_copool,
-    "greenlet": memory_greenlet,
-    "generator": memory_generator,
-    "asyncio": memory_asyncio,
-    "thread": memory_thread,
+    "copool": _memory_copool,
+    "greenlet": _memory_greenlet,
+    "generator": _memory_generator,
+    "asyncio": _memory_asyncio,
+    "thread": _memory_thread,
 }
 
 

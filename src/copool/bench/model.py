@@ -51,7 +51,9 @@ class Work(Protocol):
     what came back is concluded from how the loop ended.
     """
 
-    def __call__(self, n: int, *, count: bool) -> Sample: ...
+    def __call__(self, n: int, *, count: bool) -> Sample:
+        """Do it n times."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,17 @@ class Series:
 
     @property
     def median(self) -> float:
+        """Half of the rounds were above, half below."""
         return median(self.values)
 
     @property
     def p10(self) -> float:
+        """One round in ten was below."""
         return self._decile(0)
 
     @property
     def p90(self) -> float:
+        """One round in ten was above."""
         return self._decile(8)
 
     def _decile(self, index: int) -> float:

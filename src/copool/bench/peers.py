@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from itertools import repeat
 from time import perf_counter_ns as clock
 
@@ -34,6 +34,7 @@ class AsyncioSubject:
     """Tasks in one event loop."""
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
         finished = 0
 
         async def body() -> None:
@@ -43,6 +44,7 @@ class AsyncioSubject:
         return self._in_batches(body, n, lambda: finished)
 
     def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
         finished = 0
 
         async def body() -> None:
@@ -54,7 +56,9 @@ class AsyncioSubject:
 
     @staticmethod
     def _in_batches(
-        body: Callable[[], Awaitable[None]], n: int, finished: Callable[[], int]
+        body: Callable[[], Coroutine[None, None, None]],
+        n: int,
+        finished: Callable[[], int],
     ) -> Sample:
         async def main() -> int:
             create = asyncio.get_running_loop().create_task
@@ -63,7 +67,7 @@ class AsyncioSubject:
             while left:
                 batch = min(left, AT_A_TIME)
                 left -= batch
-                for task in [create(body()) for _ in range(batch)]:  # type: ignore[arg-type]
+                for task in [create(body()) for _ in range(batch)]:
                     await task
             return clock() - start
 
@@ -71,12 +75,15 @@ class AsyncioSubject:
         return Sample(elapsed, n, finished())
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
         return self.crowd(max(1, n // AT_A_TIME), count=count, width=AT_A_TIME)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
         raise ImpossibleError("every function in between must be async")
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
         steps = 0
 
         async def body() -> None:
@@ -134,6 +141,7 @@ class ThreadSubject:
     """A thread for each coroutine."""
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
         hits: list[None] = []
         start = clock()
         for _ in repeat(None, n):
@@ -143,6 +151,7 @@ class ThreadSubject:
         return Sample(clock() - start, n, len(hits))
 
     def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
         finished = 0
 
         def body(yield_: Callable[[], object]) -> None:
@@ -159,9 +168,11 @@ class ThreadSubject:
         return Sample(clock() - start, n, finished)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
         return self.crowd(n, count=count, width=1)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
         steps = 0
 
         def body(yield_: Callable[[], object]) -> None:
@@ -176,6 +187,7 @@ class ThreadSubject:
         return self._time([Baton(body)], n, lambda: steps - 1)
 
     def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
         reached = 0
 
         def nest(left: int) -> None:
@@ -192,6 +204,7 @@ class ThreadSubject:
         return Sample(clock() - start, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
         if width > MOST_THREADS:
             raise ImpossibleError(f"more than {MOST_THREADS:,} threads not tried")
         steps = 0

@@ -94,7 +94,7 @@ def drawn(key: Key) -> bool:
     return not key.variant.endswith("alive")
 
 
-def colour_of(subject: str) -> str:
+def _colour_of(subject: str) -> str:
     return COLOURS.get(subject, THEIRS)
 
 
@@ -116,7 +116,7 @@ def draw_bars(
             continue
         errors = [[max(series.median - series.p10, 0)], [series.p90 - series.median]]
         ax.barh(
-            position, series.median, color=colour_of(key.subject), xerr=errors,
+            position, series.median, color=_colour_of(key.subject), xerr=errors,
             error_kw={"elinewidth": 0.8, "ecolor": "#333333"},
         )  # fmt: skip
         label = f"  {amount(series.median, series.unit)}"
@@ -143,10 +143,10 @@ def draw_memory(ax: Axes, results: Results, keys: list[Key]) -> None:
         tables = results.find("memory", "process", subject, "page tables")
         if resident is None or tables is None:
             continue
-        ax.barh(position, resident.median, color=colour_of(subject))
+        ax.barh(position, resident.median, color=_colour_of(subject))
         ax.barh(
             position, tables.median, left=resident.median,
-            color=colour_of(subject), alpha=0.4, hatch="///",
+            color=_colour_of(subject), alpha=0.4, hatch="///",
         )  # fmt: skip
         label = f" {resident.median:,.0f} + {tables.median:,.0f}"
         ax.text(
@@ -173,7 +173,7 @@ def draw_lines(ax: Axes, results: Results, case: Case, keys: list[Key]) -> None:
             heights = [s.median for s in series]
         ax.plot(
             numbers, heights, marker="o", markersize=3, linewidth=1.4,
-            color=colour_of(subject), label=subject,
+            color=_colour_of(subject), label=subject,
         )  # fmt: skip
         if numbers and case.name == "threads":
             ax.set_xticks(numbers)

@@ -81,10 +81,10 @@ def amount(value: float, unit: str) -> str:
         return f"{value:,.0f} bytes"
     if unit != "ns/op":
         return f"{value:,g}"
-    for name in ("ns", "µs", "ms"):
-        if value < 1000:
-            break
-        value /= 1000
+    name = "ns"
+    for larger in ("µs", "ms"):
+        if value >= 1000:
+            value, name = value / 1000, larger
     digits = 2 if value < 10 else 1 if value < 100 else 0
     return f"{value:.{digits}f} {name}"
 

@@ -26,6 +26,8 @@ from copool.bench.model import ImpossibleError, Sample
 if TYPE_CHECKING:
     import greenlet as greenlet_module
 
+    from copool._pool import Policy
+
 NESTING = 1000
 DEPTH = 10
 DONE = object()
@@ -36,7 +38,12 @@ def call_at_depth(function: Callable[[], object], depth: int = DEPTH) -> None:
     if depth == 0:
         function()
     else:
-        sorted((0,), key=lambda _: call_at_depth(function, depth - 1))
+
+        def key(_: object) -> int:
+            call_at_depth(function, depth - 1)
+            return 0
+
+        sorted((0,), key=key)
 
 
 def empty() -> object:
@@ -51,6 +58,7 @@ class Counter:
         self.count = 0
 
     def __call__(self) -> object:
+        """Count, and return DONE."""
         self.count += 1
         return DONE
 
@@ -79,7 +87,7 @@ def function_call(n: int, *, count: bool) -> Sample:
 class CopoolSubject:
     """copool's own, with one of its pool policies."""
 
-    def __init__(self, policy: str) -> None:
+    def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
     def prepare(self) -> None:
@@ -89,6 +97,7 @@ class CopoolSubject:
             copool.Coroutine(empty).enter()
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
         self.prepare()
         counter = Counter() if count else None
         body: Callable[[], object] = counter or empty
@@ -100,6 +109,7 @@ class CopoolSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
         self.prepare()
         counter = Counter() if count else None
         make, yield_ = copool.Coroutine, copool.yield_
@@ -122,6 +132,7 @@ class CopoolSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -133,6 +144,7 @@ class CopoolSubject:
         return self._time_enter(copool.Coroutine(body).enter, n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -156,6 +168,7 @@ class CopoolSubject:
         return judged(elapsed, n, enter())
 
     def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
         self.prepare()
         make = copool.Coroutine
         reached = 0
@@ -172,6 +185,7 @@ class CopoolSubject:
         return Sample(clock() - start, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -205,6 +219,7 @@ class GreenletSubject:
         self.current = current
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
         counter = Counter() if count else None
         body: Callable[[], object] = counter or empty
         make = self.greenlet
@@ -215,6 +230,7 @@ class GreenletSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
         counter = Counter() if count else None
         make, switch_back = self.greenlet, self.current().switch
 
@@ -236,6 +252,7 @@ class GreenletSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
         switch_back = self.current().switch
 
         def body() -> object:
@@ -246,6 +263,7 @@ class GreenletSubject:
         return self._time_switch(self.greenlet(body).switch, n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
         switch_back = self.current().switch
 
         def at_bottom() -> None:
@@ -268,6 +286,7 @@ class GreenletSubject:
         return judged(elapsed, n, switch())
 
     def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
         make = self.greenlet
         reached = 0
 
@@ -288,6 +307,7 @@ class GreenletSubject:
         return Sample(elapsed, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
         switch_back = self.current().switch
 
         def body() -> object:
@@ -298,7 +318,7 @@ class GreenletSubject:
         return time_crowd([self.greenlet(body).switch for _ in range(width)], n)
 
 
-class deep_recursion:  # noqa: N801 (reads as a statement)
+class deep_recursion:
     """Let Python calls nest deeper, for subjects without limits of their own."""
 
     def __enter__(self) -> None:
@@ -362,6 +382,7 @@ class GeneratorSubject:
     """A plain generator; `send` or `next`, whichever is the faster."""
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
         counter = Counter() if count else None
 
         def body() -> Generator[None, None, None]:
@@ -382,6 +403,7 @@ class GeneratorSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
         counter = Counter() if count else None
 
         def body() -> Generator[None, None, None]:
@@ -402,6 +424,8 @@ class GeneratorSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
+
         def body() -> Generator[None, None, None]:
             for _ in repeat(None, n + 1):
                 yield
@@ -409,9 +433,11 @@ class GeneratorSubject:
         return fastest_driver()(body(), n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
         raise ImpossibleError("it yields to its direct caller only")
 
     def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
         reached = 0
 
         def nest(left: int) -> Generator[None, None, None]:
@@ -433,6 +459,8 @@ class GeneratorSubject:
         return Sample(elapsed, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
+
         def body() -> Generator[None, None, None]:
             for _ in repeat(None, n + 1):
                 yield

@@ -24,6 +24,7 @@ class Target:
 
     @property
     def bound(self) -> str:
+        """The bound in writing."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g}{self.unit}"
         return f"≤ {self.at_most:g}{self.unit}"
@@ -85,7 +86,7 @@ def scaling(subject: str, threads: int) -> Measure:
     return measure
 
 
-def against_greenlet(case: str, times: float) -> Target:
+def _against_greenlet(case: str, times: float) -> Target:
     return Target(
         case,
         f"{case}: times faster than greenlet",
@@ -95,7 +96,7 @@ def against_greenlet(case: str, times: float) -> Target:
     )
 
 
-def against_generator(case: str, times: float) -> Target:
+def _against_generator(case: str, times: float) -> Target:
     return Target(
         case,
         f"{case}: times a generator's",
@@ -106,12 +107,12 @@ def against_generator(case: str, times: float) -> Target:
 
 
 TARGETS: tuple[Target, ...] = (
-    against_greenlet("lifecycle", 50),
-    against_greenlet("cost", 45),
-    against_greenlet("yield", 7),
-    against_greenlet("deep-yield", 28),
-    against_generator("cost", 1.3),
-    against_generator("yield", 1.4),
+    _against_greenlet("lifecycle", 50),
+    _against_greenlet("cost", 45),
+    _against_greenlet("yield", 7),
+    _against_greenlet("deep-yield", 28),
+    _against_generator("cost", 1.3),
+    _against_generator("yield", 1.4),
     Target(
         "cost",
         "cost, C: release faster than mutex",
