@@ -28,6 +28,7 @@ typedef struct {
     PyObject *weakrefs;
     struct strand *strand;
     enum state state;
+    bool finalized; /* tp_finalize was called, which is once for an object */
 } Coroutine;
 
 /* Whether a face can be reused at once: not in builds that look for mistakes,
@@ -494,11 +495,9 @@ coroutine_repr(PyObject *op)
 static PyObject *
 make(PyTypeObject *type, PyObject *fn, PyObject *context)
 {
-    struct thread_record *t = get_thread();
+    struct thread_record *t = thread_record_last;
     Coroutine *self;
 
-    if (CO_UNLIKELY(!t))
-        return NULL;
     if (CO_UNLIKELY(!PyCallable_Check(fn))) {
         PyErr_Format(PyExc_TypeError,
                      "Coroutine() needs a callable, not %.200s; pass the "
@@ -515,7 +514,9 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
                      Py_TYPE(context)->tp_name);
         return NULL;
     }
-    if (t->free_faces) {
+    /* The record may be that of another thread state in this thread, but not of
+     * another interpreter's. */
+    if (CO_LIKELY(t && t->free_faces && t->state->coroutine_type == type)) {
         self = (Coroutine *)t->free_faces;
         t->free_faces = self->fn;
         t->free_count--;
@@ -530,6 +531,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
     self->weakrefs = NULL;
     self->strand = NULL;
     self->state = CREATED;
+    self->finalized = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -610,11 +612,12 @@ coroutine_finalize(PyObject *op)
     Coroutine *self = (Coroutine *)op;
     struct strand *s = self->strand;
 
+    self->finalized = true;
     if (self->state != SUSPENDED)
         return;
     if (tstate_is_finalizing()) {
         strand_abandon(s);
-    } else if (s->thread->ts != PyThreadState_Get()) {
+    } else if (s->thread->ts != tstate_get()) {
         Py_INCREF(self);
         strand_drop(s);
     } else {
@@ -638,8 +641,8 @@ coroutine_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->fn);
     Py_CLEAR(self->context);
-    if (t && t->ts == PyThreadState_Get() && t->free_count < MAX_FREE &&
-        !PyObject_GC_IsFinalized(op)) {
+    if (t && t->state->coroutine_type == type && t->free_count < MAX_FREE &&
+        !self->finalized) {
         self->fn = t->free_faces;
         t->free_faces = op;
         t->free_count++;
@@ -661,24 +664,18 @@ coroutine_free(PyObject *face)
 /* --- functions of the module -------------------------------------------- */
 
 static PyObject *
-core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-           PyObject *names)
+core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = get_thread();
     struct strand *s;
 
     if (CO_UNLIKELY(!t))
         return NULL;
-    if (CO_UNLIKELY(names != NULL)) {
-        nargs += PyTuple_GET_SIZE(names);
-        if (nargs == 1 && PyUnicode_CompareWithASCIIString(
-                              PyTuple_GET_ITEM(names, 0), "value") != 0)
-            nargs = -1;
-    }
-    if (CO_UNLIKELY(nargs < 0 || nargs > 1)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "yield_() takes one argument at most, 'value'; pass a "
-                        "tuple for more");
+    if (CO_UNLIKELY(nargs > 1)) {
+        PyErr_Format(PyExc_TypeError,
+                     "yield_() takes one argument at most, the value that "
+                     "enter() returns (%zd given); pass a tuple for more",
+                     nargs);
         return NULL;
     }
     s = t->current;
@@ -790,8 +787,8 @@ static PyType_Spec spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"yield_", _PyCFunction_CAST(core_yield), METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("yield_($module, /, value=None)\n--\n\n"
+    {"yield_", _PyCFunction_CAST(core_yield), METH_FASTCALL,
+     PyDoc_STR("yield_($module, value=None, /)\n--\n\n"
                "Stop the running coroutine: its enter() returns value.\n\n"
                "Return what the next enter() passes, or raise what throw() "
                "does.")},

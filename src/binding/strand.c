@@ -156,6 +156,7 @@ strand_main(void *value)
     struct thread_record *t = s->thread;
     PyObject *result;
 
+    ARCH_OUTERMOST_FRAME();
     san_after_switch(&s->ctx.san);
     result = start->nargs ? call_with_args(start)
                           : PyObject_CallNoArgs(start->fn);

@@ -78,7 +78,7 @@ struct thread_record *thread_record_search(PyThreadState *ts);
 static inline struct thread_record *
 thread_record_get(void)
 {
-    PyThreadState *ts = PyThreadState_Get();
+    PyThreadState *ts = tstate_get();
     struct thread_record *t = thread_record_last;
 
     if (CO_LIKELY(t && t->ts == ts))

@@ -38,6 +38,10 @@
 #    error "copool does not support free-threaded CPython"
 #endif
 
+#if PY_VERSION_HEX < 0x030C0000
+#    include "internal/pycore_pystate.h"
+#endif
+
 #if PY_VERSION_HEX < 0x030D0000
 #    define CO_HAS_CFRAME 1
 #endif
@@ -46,6 +50,17 @@
 #endif
 
 struct _PyInterpreterFrame;
+
+/* The current thread state. */
+static inline PyThreadState *
+tstate_get(void)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return _PyThreadState_GET();
+#else
+    return PyThreadState_Get();
+#endif
+}
 
 /* Only valid while its chain is not running. */
 struct tstate_slice {

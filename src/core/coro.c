@@ -31,6 +31,7 @@ run(void *first)
     struct coro *co = current;
     void *result;
 
+    ARCH_OUTERMOST_FRAME();
     san_after_switch(&co->ctx.san);
     result = co->fn(first);
     co->finished = true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A context: a flow of control that has a stack and is not running. This is
- * all that the rest knows of the machine; arch/ has one file for each. Used by
+ * all that the rest knows of the machine; arch/ has the part of each. Used by
  * coro.c and by the binding's strands.
  *
  * Thread rule: a context is owned by whoever may switch to it next.
@@ -11,10 +11,16 @@
 
 #include <stddef.h>
 
+#if defined(__x86_64__)
+#    include "arch/x86_64.h"
+#elif defined(__aarch64__)
+#    include "arch/aarch64.h"
+#endif
+
 #include "san.h"
 
 struct ctx {
-    void *sp; /* only valid when not running */
+    struct arch_ctx arch; /* only valid when not running */
     struct san_ctx san;
 };
 
@@ -22,26 +28,27 @@ struct ctx {
  * end by ctx_leave(), never by returning. */
 typedef void ctx_entry(void *value);
 
-void *co_arch_switch(void **save, void *load, void *value);
-void *co_arch_make(void *top, ctx_entry *entry);
-
 /* Makes ctx start at entry, on the stack from low up to top. Both stay the
- * caller's. Writes 80 to 200 bytes below top. */
+ * caller's. Writes at most a word below top. The entry begins with
+ * ARCH_OUTERMOST_FRAME(). */
 static inline void
 ctx_make(struct ctx *ctx, void *low, void *top, ctx_entry *entry)
 {
-    ctx->sp = co_arch_make(top, entry);
-    san_make(&ctx->san, low, (char *)top - (char *)low);
+    arch_make(&ctx->arch, top, entry);
+    san_make(&ctx->san, low, (size_t)((char *)top - (char *)low));
 }
 
 /* Goes on in `to`, which sees `value`; returns what is passed to the switch
  * that comes back to `from`. Control words of the floating-point units belong
- * to the context, as the ABI has it. */
+ * to the context, as the ABI has it.
+ *
+ * Inlined, and so a function that calls it must not be inlined where it could
+ * run in two threads: see coro.c. */
 static inline void *
 ctx_switch(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_switch(&from->san, &to->san);
-    value = co_arch_switch(&from->sp, to->sp, value);
+    value = arch_switch(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
 }
@@ -51,7 +58,7 @@ _Noreturn static inline void
 ctx_leave(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_leave(&from->san, &to->san);
-    co_arch_switch(&from->sp, to->sp, value);
+    arch_switch(&from->arch, &to->arch, value);
     __builtin_unreachable();
 }
 

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The switch for x86-64, System V ABI. ctx.h is the only one to include this
+ * and states the contract; arch/aarch64.h is the same for the other machine.
+ *
+ * The switch is inline assembly and not a function, for two reasons. The
+ * compiler knows which registers are in use, so that they are saved once and
+ * not twice. And no call instruction comes between the caller's own return
+ * address and the switch: the processor's return stack, which predicts where
+ * the next `ret` goes, stays as deep as it was. For the same reason we leave by
+ * an indirect jump: a `ret` would take the prediction that belongs to a return
+ * of the coroutine that we come from.
+ *
+ * Nothing is pushed, so a signal can come at any time, and the unwind tables
+ * of the surrounding function hold. No note claims shadow-stack support: the
+ * shadow stack is not switched.
+ */
+#ifndef COPOOL_ARCH_H
+#define COPOOL_ARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Offsets are known to the assembly. The control words, x87's and SSE's, are
+ * those of the last time that the first of them was seen to have changed. */
+struct arch_ctx {
+    void *sp; /*  0 */
+    void *bp; /*  8: the frame pointer */
+    void *pc; /* 16: where it goes on; in a new context, the entry */
+    uint16_t fpucw;
+    uint16_t mxcsr; /* its control bits */
+};
+
+/* For the entry of a context: unwinders stop here. The return address is zero
+ * too, for those who walk the stack without unwind tables. */
+#define ARCH_OUTERMOST_FRAME() __asm__ volatile(".cfi_undefined rip")
+
+#ifdef __AVX512F__
+#    define ARCH_CLOBBERS_512                                                  \
+        , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",       \
+            "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29",     \
+            "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+#else
+#    define ARCH_CLOBBERS_512
+#endif
+
+static inline void *
+arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
+{
+    /* Every register but the stack and frame pointers is lost: the other
+     * context has used it. The value travels where a function expects its
+     * first argument, so that an entry can be jumped to: a call would leave
+     * an address on the return stack that nothing returns to. */
+    __asm__ volatile("leaq 1f(%%rip), %%rdx\n\t"
+                     "movq %%rsp, 0(%%rax)\n\t"
+                     "movq %%rbp, 8(%%rax)\n\t"
+                     "movq %%rdx, 16(%%rax)\n\t"
+                     "movq 0(%%rsi), %%rsp\n\t"
+                     "movq 8(%%rsi), %%rbp\n\t"
+                     "jmp *16(%%rsi)\n"
+                     "1:\tendbr64\n\t"
+                     : "+D"(value), "+a"(from), "+S"(to)
+                     :
+                     : "memory", "cc", "rbx", "rcx", "rdx", "r8", "r9", "r10",
+                       "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
+                       "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                       "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
+                       "st(5)", "st(6)", "st(7)" ARCH_CLOBBERS_512);
+    return value;
+}
+
+/* The floating-point environment (rounding, traps) belongs to the context. It
+ * is kept twice, in the x87 control word and in MXCSR, and the functions of
+ * <fenv.h> change both. So it is enough to look at the first, which costs
+ * nothing; reading MXCSR takes longer than the rest of the switch.
+ *
+ * Its bits for flush-to-zero and denormals-are-zero have no counterpart in
+ * x87. They stay with the thread: shared libraries built for fast mathematics
+ * set them once, when they are loaded, for good. */
+enum {
+    ARCH_MXCSR_CONTROL = 0x7f80, /* rounding and traps */
+    ARCH_MXCSR_DEFAULT = 0x1f80,
+    ARCH_FPUCW_DEFAULT = 0x037f,
+};
+
+static inline uint16_t
+arch_fpucw(void)
+{
+    uint16_t fpucw;
+
+    __asm__ volatile("fnstcw %0" : "=m"(fpucw));
+    return fpucw;
+}
+
+static inline uint32_t
+arch_mxcsr(void)
+{
+    uint32_t mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    return mxcsr;
+}
+
+/* Out of line: a program does this rarely or never. */
+__attribute__((noinline, cold, unused)) static void
+arch_load_control(const struct arch_ctx *to)
+{
+    uint32_t mxcsr = (arch_mxcsr() & ~(uint32_t)ARCH_MXCSR_CONTROL) | to->mxcsr;
+
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(to->fpucw));
+}
+
+static inline void *
+arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+{
+    uint16_t fpucw = arch_fpucw();
+
+    if (__builtin_expect(fpucw != from->fpucw, 0)) {
+        from->fpucw = fpucw;
+        from->mxcsr = arch_mxcsr() & ARCH_MXCSR_CONTROL;
+    }
+    if (__builtin_expect(fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
+        arch_load_control(to);
+    return arch_jump(from, to, value);
+}
+
+/* A new context starts with the control words of who makes it. */
+static inline void
+arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
+{
+    /* As if a call had pushed a return address: eight more than a multiple of
+     * sixteen. */
+    uintptr_t *sp = (uintptr_t *)((uintptr_t)top & ~(uintptr_t)15) - 1;
+
+    *sp = 0;
+    ctx->sp = sp;
+    ctx->bp = NULL;
+    ctx->pc = (void *)entry;
+    ctx->fpucw = arch_fpucw();
+    ctx->mxcsr = ctx->fpucw == ARCH_FPUCW_DEFAULT
+                     ? ARCH_MXCSR_DEFAULT
+                     : arch_mxcsr() & ARCH_MXCSR_CONTROL;
+}
+
+#endif
