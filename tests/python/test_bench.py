@@ -223,6 +223,18 @@ def test_files_are_written_and_tables_printed(tmp_path, capsys):
     assert "scaling" in printed
 
 
+def test_markdown_goes_to_its_place_in_a_page(tmp_path):
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n<!-- bench {version} -->\nold\n<!-- end -->\nafter\n")
+    assert cli.main(["--case", "map-16k", "--markdown", str(page), *TINY]) == 0
+    lines = page.read_text().splitlines()
+    assert lines[:2] == ["before", f"<!-- bench {version} -->"]
+    assert lines[-2:] == ["<!-- end -->", "after"]
+    assert "old" not in lines
+    assert "| call |" in page.read_text()
+
+
 def test_every_case_can_be_drawn(tmp_path):
     png = tmp_path / "all.png"
     chosen = ["lifecycle", "deep-yield", "crowd", "memory"]

@@ -59,7 +59,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
     p.add_argument(
-        "--markdown", metavar="FILE", help="write markdown; - is standard output"
+        "--markdown",
+        metavar="FILE",
+        help="write markdown, into its place when the file has one for this version"
+        " of Python; - is standard output",
     )
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw to .svg or .png")
     return p
@@ -195,6 +198,16 @@ def write(target: str, text: str) -> None:
         raise BenchError(f"cannot write {target}: {error.strerror}") from None
 
 
+def placed(target: str, text: str) -> str:
+    """Return the text, or the file that is there with the text in its place."""
+    path = Path(target)
+    if target == "-" or not path.is_file():
+        return text
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    document = path.read_text(encoding="utf-8")
+    return report.put_between_marks(document, text, version) or text
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what the options ask for."""
     cases = chosen_cases(options.case)
@@ -210,7 +223,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write(options.json, report.to_json(results, cases, verdicts))
     if options.markdown:
-        write(options.markdown, report.markdown(results, cases, verdicts))
+        text = report.markdown(results, cases, verdicts)
+        write(options.markdown, placed(options.markdown, text))
     if options.plot:
         plot.write_plot(results, cases, options.plot)
     if "-" not in (options.json, options.markdown):

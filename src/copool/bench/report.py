@@ -242,6 +242,20 @@ def markdown(
     return "\n".join(lines)
 
 
+def put_between_marks(document: str, text: str, version: str) -> str | None:
+    r"""Replace what a document has for a version of Python; None if it has no place.
+
+    >>> page = "a\n<!-- bench 3.12 -->\nold\n<!-- end -->\nb"
+    >>> put_between_marks(page, "new", "3.12")
+    'a\n<!-- bench 3.12 -->\nnew\n<!-- end -->\nb'
+    """
+    head, mark, rest = document.partition(f"<!-- bench {version} -->\n")
+    _, end, tail = rest.partition("<!-- end -->")
+    if not mark or not end:
+        return None
+    return f"{head}{mark}{text.rstrip()}\n{end}{tail}"
+
+
 def to_json(
     results: Results, cases: Sequence[Case], verdicts: Sequence[Verdict]
 ) -> str:
