@@ -51,7 +51,7 @@ co_create(co_pool *pool, co_fn *fn, co_t **result)
     co->fn = fn;
     co->caller = NULL;
     co->outer = NULL;
-    co->finished = false;
+    co->started = co->finished = false;
     ctx_make(&co->ctx, block->low, block_stack_top(block), run);
     *result = co;
     return CO_OK;
@@ -78,7 +78,12 @@ co_enter(co_t *co, void *send, void **received)
     co->caller = here;
     co->outer = outer;
     current = co;
-    send = ctx_switch(here, &co->ctx, send);
+    if (co->started) {
+        send = ctx_switch(here, &co->ctx, send);
+    } else {
+        co->started = true;
+        send = ctx_begin(here, &co->ctx, send);
+    }
     CO_ASSERT(current == co);
     current = outer;
     co->caller = NULL;

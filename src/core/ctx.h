@@ -39,8 +39,8 @@ ctx_make(struct ctx *ctx, void *low, void *top, ctx_entry *entry)
 }
 
 /* Goes on in `to`, which sees `value`; returns what is passed to the switch
- * that comes back to `from`. Control words of the floating-point units belong
- * to the context, as the ABI has it.
+ * that comes back to `from`. Rounding and traps of the floating-point units
+ * belong to the context; a new one starts with those of who begins it.
  *
  * Inlined, and so a function that calls it must not be inlined where it could
  * run in two threads: see coro.c. */
@@ -49,6 +49,16 @@ ctx_switch(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_switch(&from->san, &to->san);
     value = arch_switch(&from->arch, &to->arch, value);
+    san_after_switch(&from->san);
+    return value;
+}
+
+/* The same, for the first time that `to` is switched to. */
+static inline void *
+ctx_begin(struct ctx *from, struct ctx *to, void *value)
+{
+    san_before_switch(&from->san, &to->san);
+    value = arch_begin(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
 }

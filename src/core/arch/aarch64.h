@@ -53,9 +53,9 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
 }
 
 static inline void
-arch_save_control(struct arch_ctx *ctx)
+arch_save_control(struct arch_ctx *from)
 {
-    __asm__ volatile("mrs %0, fpcr" : "=r"(ctx->fpcr));
+    __asm__ volatile("mrs %0, fpcr" : "=r"(from->fpcr));
 }
 
 static inline void *
@@ -67,13 +67,21 @@ arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
     return arch_jump(from, to, value);
 }
 
+/* The first switch to a context: it starts with our control word. */
+static inline void *
+arch_begin(struct arch_ctx *from, struct arch_ctx *to, void *value)
+{
+    arch_save_control(from);
+    to->fpcr = from->fpcr;
+    return arch_jump(from, to, value);
+}
+
 static inline void
 arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
 {
     ctx->sp = (void *)((uintptr_t)top & ~(uintptr_t)15);
     ctx->fp = NULL;
     ctx->pc = (void *)entry;
-    arch_save_control(ctx);
 }
 
 #endif

@@ -80,8 +80,6 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
  * set them once, when they are loaded, for good. */
 enum {
     ARCH_MXCSR_CONTROL = 0x7f80, /* rounding and traps */
-    ARCH_MXCSR_DEFAULT = 0x1f80,
-    ARCH_FPUCW_DEFAULT = 0x037f,
 };
 
 static inline uint16_t
@@ -111,8 +109,8 @@ arch_load_control(const struct arch_ctx *to)
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(to->fpucw));
 }
 
-static inline void *
-arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+static inline void
+arch_save_control(struct arch_ctx *from)
 {
     uint16_t fpucw = arch_fpucw();
 
@@ -120,12 +118,28 @@ arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
         from->fpucw = fpucw;
         from->mxcsr = arch_mxcsr() & ARCH_MXCSR_CONTROL;
     }
-    if (__builtin_expect(fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
+}
+
+static inline void *
+arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+{
+    arch_save_control(from);
+    if (__builtin_expect(
+            from->fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
         arch_load_control(to);
     return arch_jump(from, to, value);
 }
 
-/* A new context starts with the control words of who makes it. */
+/* The first switch to a context: it starts with our control words. */
+static inline void *
+arch_begin(struct arch_ctx *from, struct arch_ctx *to, void *value)
+{
+    arch_save_control(from);
+    to->fpucw = from->fpucw;
+    to->mxcsr = from->mxcsr;
+    return arch_jump(from, to, value);
+}
+
 static inline void
 arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
 {
@@ -137,10 +151,6 @@ arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
     ctx->sp = sp;
     ctx->bp = NULL;
     ctx->pc = (void *)entry;
-    ctx->fpucw = arch_fpucw();
-    ctx->mxcsr = ctx->fpucw == ARCH_FPUCW_DEFAULT
-                     ? ARCH_MXCSR_DEFAULT
-                     : arch_mxcsr() & ARCH_MXCSR_CONTROL;
 }
 
 #endif
