@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum { WARM_UP = 512, MOST_THREADS = 256 };
 
@@ -23,15 +24,21 @@ wait_a_little(unsigned *turns)
 
 /* --- threads ------------------------------------------------------------ */
 
-struct starting_line {
-    _Atomic long absent; /* how many have not come to it yet */
+/* Where all threads look. They stop as soon as the first has done its share,
+ * so that all of them run all of the time that is measured. */
+struct course {
+    _Atomic long absent;  /* how many have not come to the start yet */
+    _Atomic bool is_over; /* one of them has done all its operations */
 };
 
+enum { STRIDE = 64 }; /* operations between two looks at is_over */
+
 struct runner {
-    struct starting_line *line;
+    struct course *course;
     co_pool *pool; /* NULL: plain calls */
-    long n;
-    long steps;
+    long n;        /* how many to do at most */
+    long done;     /* how many it did */
+    long steps;    /* how many of these really ran */
     int64_t start, end;
     enum co_status status;
 };
@@ -61,18 +68,30 @@ static void *
 run_runner(void *argument)
 {
     struct runner *runner = argument;
+    struct course *course = runner->course;
     long warm = 0, steps = 0; /* not in the struct: no shared cache lines */
+    long done = 0;
     unsigned turns = 0;
+    enum co_status status = CO_FINISHED;
 
     finish_many(runner->pool, WARM_UP, &warm);
-    /* relaxed: the line orders nothing, it only brings the starts together;
-     * what runners leave behind is read after pthread_join(). */
-    atomic_fetch_sub_explicit(&runner->line->absent, 1, memory_order_relaxed);
-    while (atomic_load_explicit(&runner->line->absent, memory_order_relaxed))
+    /* relaxed, here and below: the course orders nothing, it only brings the
+     * starts and the ends together; what runners leave behind is read after
+     * pthread_join(). */
+    atomic_fetch_sub_explicit(&course->absent, 1, memory_order_relaxed);
+    while (atomic_load_explicit(&course->absent, memory_order_relaxed))
         wait_a_little(&turns);
     runner->start = bench_clock();
-    runner->status = finish_many(runner->pool, runner->n, &steps);
+    while (done < runner->n && status == CO_FINISHED &&
+           !atomic_load_explicit(&course->is_over, memory_order_relaxed)) {
+        long stride = runner->n - done < STRIDE ? runner->n - done : STRIDE;
+        status = finish_many(runner->pool, stride, &steps);
+        done += stride;
+    }
+    atomic_store_explicit(&course->is_over, true, memory_order_relaxed);
     runner->end = bench_clock();
+    runner->status = status;
+    runner->done = done;
     runner->steps = steps;
     return NULL;
 }
@@ -82,21 +101,23 @@ run_threads(co_pool *pool, long n, long width)
 {
     pthread_t threads[MOST_THREADS];
     struct runner runners[MOST_THREADS];
-    struct starting_line line;
+    struct course course;
     long started = 0;
     if (width < 1 || width > MOST_THREADS)
         return bench_refuse("more threads than the benchmark has room for");
 
-    atomic_init(&line.absent, width);
+    atomic_init(&course.absent, width);
+    atomic_init(&course.is_over, false);
     for (; started < width; started++) {
-        runners[started] = (struct runner){&line, pool, n, 0, 0, 0, CO_OK};
+        runners[started] =
+            (struct runner){.course = &course, .pool = pool, .n = n};
         if (pthread_create(&threads[started], NULL, run_runner,
                            &runners[started]) != 0)
             break;
     }
     /* relaxed: as above. Lets those go who wait for threads that never came.
      */
-    atomic_fetch_sub_explicit(&line.absent, width - started,
+    atomic_fetch_sub_explicit(&course.absent, width - started,
                               memory_order_relaxed);
     for (long i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
@@ -104,19 +125,23 @@ run_threads(co_pool *pool, long n, long width)
         return bench_refuse("no thread could be started");
 
     int64_t first = runners[0].start, last = runners[0].end;
+    long done = 0;
     for (long i = 0; i < width; i++) {
         if (runners[i].status != CO_FINISHED)
             return bench_failure(runners[i].status);
-        if (runners[i].steps != n)
+        if (runners[i].steps != runners[i].done)
             return BENCH_WRONG;
+        done += runners[i].done;
         first = runners[i].start < first ? runners[i].start : first;
         last = runners[i].end > last ? runners[i].end : last;
     }
-    return last - first;
+    /* As if each had done n. */
+    return (int64_t)((double)(last - first) * (double)(n * width) /
+                     (double)done);
 }
 
-/* n operations in each of `width` threads; the time is from the first start
- * to the last end. */
+/* `width` threads, until one has done n operations; the time is what all would
+ * have taken for n each at that pace. */
 int64_t
 bench_threads(int policy, long n, long width)
 {
