@@ -102,6 +102,26 @@ def test_targets_read_ratios_the_right_way_round():
     ]
 
 
+@pytest.mark.parametrize(("calls", "figure"), [(1.0, 1.95), (1.7, None)])
+def test_scaling_is_judged_only_where_plain_calls_scale(monkeypatch, calls, figure):
+    monkeypatch.setattr(targets, "cores", lambda: 2)
+
+    def of(subject: str, threads: int, value: float) -> Series:
+        names = Key("threads", "c", cases.threads_variant(threads), subject)
+        return Series(names, "ns/op", (value, value, value))
+
+    (verdict,) = targets.judge(
+        results_of(
+            of("call", 1, 2),
+            of("call", 2, calls),
+            of("magazine", 1, 39),
+            of("magazine", 2, 20),
+        ),
+        ["threads"],
+    )
+    assert verdict.figure == figure
+
+
 # --- the runner -------------------------------------------------------------
 
 
