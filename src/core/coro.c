@@ -65,49 +65,137 @@ terminate(struct coro *co)
     pool_put(co->pool, &co->block);
 }
 
-/* Not to be inlined into a function that yields: it would then be free to
- * compute the address of `current` only once. */
-__attribute__((noinline)) enum co_status
-co_enter(co_t *co, void *send, void **received)
+/* --- enter and yield ---------------------------------------------------- */
+
+/* From where to where to switch; if `to` is NULL, the status is in its place.
+ * Two registers by the ABIs of both machines. */
+struct leg {
+    union {
+        struct ctx *from;
+        long status;
+    };
+    struct ctx *to;
+};
+
+static inline struct leg
+refuse(enum co_status status)
+{
+    struct leg leg = {.status = status, .to = NULL};
+
+    return leg;
+}
+
+static inline struct leg
+enter_begin(co_t *co)
 {
     struct coro *outer = current;
     struct ctx *here = outer ? &outer->ctx : &outermost;
+    struct leg leg = {.from = here, .to = &co->ctx};
 
     if (CO_UNLIKELY(co->caller || co->finished))
-        return CO_BUSY;
+        return refuse(CO_BUSY);
     co->caller = here;
     co->outer = outer;
     current = co;
-    if (co->started) {
-        send = ctx_switch(here, &co->ctx, send);
-    } else {
+    if (CO_UNLIKELY(!co->started)) {
         co->started = true;
-        send = ctx_begin(here, &co->ctx, send);
+        ctx_inherit(&co->ctx, here);
     }
+    return leg;
+}
+
+static inline enum co_status
+enter_end(co_t *co)
+{
     CO_ASSERT(current == co);
-    current = outer;
+    current = co->outer;
     co->caller = NULL;
     co->outer = NULL;
-    if (received)
-        *received = send;
     if (CO_LIKELY(!co->finished))
         return CO_OK;
     terminate(co);
     return CO_FINISHED;
 }
 
+static inline struct leg
+yield_begin(void)
+{
+    struct coro *co = current;
+    struct leg leg;
+
+    if (CO_UNLIKELY(!co))
+        return refuse(CO_NOT_INSIDE);
+    leg.from = &co->ctx;
+    leg.to = co->caller;
+    return leg;
+}
+
+#ifdef CTX_RETURNS_BY_JUMP
+
+/* arch/ has co_enter() and co_yield(), around these. */
+struct leg coro_enter_begin(co_t *co);
+enum co_status coro_enter_end(co_t *co);
+struct leg coro_yield_begin(void);
+
+struct leg
+coro_enter_begin(co_t *co)
+{
+    struct leg leg = enter_begin(co);
+
+    if (CO_LIKELY(leg.to != NULL))
+        ctx_prepare(leg.from, leg.to);
+    return leg;
+}
+
+enum co_status
+coro_enter_end(co_t *co)
+{
+    return enter_end(co);
+}
+
+struct leg
+coro_yield_begin(void)
+{
+    struct leg leg = yield_begin();
+
+    if (CO_LIKELY(leg.to != NULL))
+        ctx_prepare(leg.from, leg.to);
+    return leg;
+}
+
+#else
+
+/* Not to be inlined into a function that yields: it would then be free to
+ * compute the address of `current` only once. */
+__attribute__((noinline)) enum co_status
+co_enter(co_t *co, void *send, void **received)
+{
+    struct leg leg = enter_begin(co);
+
+    if (CO_UNLIKELY(!leg.to))
+        return (enum co_status)leg.status;
+    send = ctx_switch(leg.from, leg.to, send);
+    if (received)
+        *received = send;
+    return enter_end(co);
+}
+
 __attribute__((noinline)) enum co_status
 co_yield(void *send, void **received)
 {
-    struct coro *co = current;
+    struct leg leg = yield_begin();
 
-    if (CO_UNLIKELY(!co))
-        return CO_NOT_INSIDE;
-    send = ctx_switch(&co->ctx, co->caller, send);
+    if (CO_UNLIKELY(!leg.to))
+        return (enum co_status)leg.status;
+    send = ctx_switch(leg.from, leg.to, send);
     if (received)
         *received = send;
     return CO_OK;
 }
+
+#endif
+
+/* --- the rest ----------------------------------------------------------- */
 
 __attribute__((noinline)) co_t *
 co_self(void)

@@ -34,13 +34,21 @@ typedef void ctx_entry(void *value);
 static inline void
 ctx_make(struct ctx *ctx, void *low, void *top, ctx_entry *entry)
 {
-    arch_make(&ctx->arch, top, entry);
     san_make(&ctx->san, low, (size_t)((char *)top - (char *)low));
+    arch_make(&ctx->arch, top, entry);
+}
+
+/* Gives a context that is about to be switched to for the first time the
+ * floating-point control words of `from`, which is running. */
+static inline void
+ctx_inherit(struct ctx *ctx, struct ctx *from)
+{
+    arch_inherit(&ctx->arch, &from->arch);
 }
 
 /* Goes on in `to`, which sees `value`; returns what is passed to the switch
  * that comes back to `from`. Rounding and traps of the floating-point units
- * belong to the context; a new one starts with those of who begins it.
+ * belong to the context.
  *
  * Inlined, and so a function that calls it must not be inlined where it could
  * run in two threads: see coro.c. */
@@ -48,27 +56,40 @@ static inline void *
 ctx_switch(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_switch(&from->san, &to->san);
-    value = arch_switch(&from->arch, &to->arch, value);
+    arch_prepare(&from->arch, &to->arch);
+    value = arch_jump(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
 }
 
-/* The same, for the first time that `to` is switched to. */
+/* The first switch to `to`, with ctx_inherit(). */
 static inline void *
 ctx_begin(struct ctx *from, struct ctx *to, void *value)
 {
+    ctx_inherit(to, from);
     san_before_switch(&from->san, &to->san);
-    value = arch_begin(&from->arch, &to->arch, value);
+    value = arch_jump(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
 }
 
-/* The same, for the last time: nothing will come back to `from`. */
+/* What ctx_switch() does ahead of the jump, where that is done in assembly. */
+#if defined(ARCH_RETURNS_BY_JUMP) && !defined(CO_ASAN) && !defined(CO_TSAN)
+#    define CTX_RETURNS_BY_JUMP 1
+static inline void
+ctx_prepare(struct ctx *from, struct ctx *to)
+{
+    arch_prepare(&from->arch, &to->arch);
+}
+#endif
+
+/* ctx_switch() for the last time: nothing will come back to `from`. */
 _Noreturn static inline void
 ctx_leave(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_leave(&from->san, &to->san);
-    arch_switch(&from->arch, &to->arch, value);
+    arch_prepare(&from->arch, &to->arch);
+    arch_jump(&from->arch, &to->arch, value);
     __builtin_unreachable();
 }
 

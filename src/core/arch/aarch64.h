@@ -58,22 +58,21 @@ arch_save_control(struct arch_ctx *from)
     __asm__ volatile("mrs %0, fpcr" : "=r"(from->fpcr));
 }
 
-static inline void *
-arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+/* Before the jump: the other's control word is loaded. */
+static inline void
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
 {
     arch_save_control(from);
     if (__builtin_expect(from->fpcr != to->fpcr, 0))
         __asm__ volatile("msr fpcr, %0" : : "r"(to->fpcr));
-    return arch_jump(from, to, value);
 }
 
-/* The first switch to a context: it starts with our control word. */
-static inline void *
-arch_begin(struct arch_ctx *from, struct arch_ctx *to, void *value)
+/* Before the first jump to a context: it starts with our control word. */
+static inline void
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
 {
     arch_save_control(from);
     to->fpcr = from->fpcr;
-    return arch_jump(from, to, value);
 }
 
 static inline void

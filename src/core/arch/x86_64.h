@@ -31,6 +31,9 @@ struct arch_ctx {
     uint16_t mxcsr; /* its control bits */
 };
 
+/* arch/x86_64.S has co_enter() and co_yield(). */
+#define ARCH_RETURNS_BY_JUMP 1
+
 /* For the entry of a context: unwinders stop here. The return address is zero
  * too, for those who walk the stack without unwind tables. */
 #define ARCH_OUTERMOST_FRAME() __asm__ volatile(".cfi_undefined rip")
@@ -120,24 +123,23 @@ arch_save_control(struct arch_ctx *from)
     }
 }
 
-static inline void *
-arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+/* Before the jump: the other's control words are loaded. */
+static inline void
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
 {
     arch_save_control(from);
     if (__builtin_expect(
             from->fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
         arch_load_control(to);
-    return arch_jump(from, to, value);
 }
 
-/* The first switch to a context: it starts with our control words. */
-static inline void *
-arch_begin(struct arch_ctx *from, struct arch_ctx *to, void *value)
+/* Before the first jump to a context: it starts with our control words. */
+static inline void
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
 {
     arch_save_control(from);
     to->fpucw = from->fpucw;
     to->mxcsr = from->mxcsr;
-    return arch_jump(from, to, value);
 }
 
 static inline void
