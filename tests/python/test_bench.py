@@ -129,8 +129,8 @@ def test_subjects_take_turns_and_the_first_round_is_thrown_away():
     turns: list[str] = []
     works = {key(n): FakeWork(n, turns, each=1_000_000) for n in "abc"}
     done = runner.run_trial(Trial(works), SETTINGS, lambda: None)
-    assert turns[:6] == ["a?", "a", "b?", "b", "c?", "c"]  # verified, calibrated
-    assert turns[6:] == ["a", "b", "c"] * (SETTINGS.rounds + 1)
+    assert turns[:6] == ["a?", "a", "a", "a", "b?", "b"]  # verified, calibrated
+    assert turns[12:] == ["a", "b", "c"] * (SETTINGS.rounds + 1)
     assert [len(s.values) for s in done.series.values()] == [SETTINGS.rounds] * 3
     assert {s.median for s in done.series.values()} == {1_000_000}
 

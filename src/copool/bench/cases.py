@@ -173,7 +173,7 @@ def _plan_crowd(case: Case, settings: Settings) -> Plan:
     most_rounds = 7 if settings.quick else 15
     for width in crowd_widths(settings):
         python = python_trial(case.name, "crowd", width=width)
-        if settings.quick and width >= 1000:
+        if settings.quick and width > 10:
             python = without_threads(python)
         c = {
             Key(case.name, "c", f"{width:,}", name): CWork("crowd", name, width=width)
