@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "blocks.h"
 #include "module.h"
 
 enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
@@ -169,13 +170,13 @@ resume(struct thread_record *t, Coroutine *self, PyObject *value)
 static const struct face_ops ops;
 
 /* Copies what it needs of args before control first comes back. */
-static PyObject *
+__attribute__((noinline)) static PyObject *
 start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
     struct strand *s =
         strand_create(t, (PyObject *)self, &ops, self->context);
-    struct strand_start begin = {s, self->fn, args, nargs};
+    struct strand_start begin = {s, self->fn, args, nargs, blocks_budget};
 
     if (CO_UNLIKELY(!s))
         return NULL; /* still CREATED: it may be tried again */

@@ -220,9 +220,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->ops = ops;
     s->pool = pool;
     s->finished = false;
-    tstate_fresh(t->ts, &s->slice, &s->root, s->block.data,
-                 block_data_size(&pool->arena.geometry, &s->block),
-                 blocks_budget, context);
+    s->slice.context = context;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), strand_main);
     link_started(t, s);
     return s;

@@ -92,7 +92,7 @@ strand_is_own(const struct strand *strand)
     return strand == &strand->thread->own;
 }
 
-/* A strand in a block from the process-wide pool, ready to start in `context`,
+/* A strand in a block from the process-wide pool, to be started in `context`,
  * or in the running strand's if that is NULL. PoolExhausted or MemoryError. */
 struct strand *strand_create(struct thread_record *t, PyObject *face,
                              const struct face_ops *ops, PyObject *context);
@@ -122,7 +122,6 @@ strand_depart(struct thread_record *t, struct strand *to)
     CO_ASSERT(to->thread == t && to != from && !to->finished);
     tstate_save(t->ts, &from->slice);
     t->current = to;
-    tstate_load(t->ts, &to->slice);
     return from;
 }
 
@@ -143,6 +142,7 @@ strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
 {
     struct strand *from = strand_depart(t, to);
 
+    tstate_load(t->ts, &to->slice);
     return strand_arrive(t, from, ctx_switch(&from->ctx, &to->ctx, value));
 }
 
@@ -152,6 +152,7 @@ struct strand_start {
     PyObject *fn;
     PyObject *const *args;
     Py_ssize_t nargs;
+    int budget; /* calls through C that the stack holds */
 };
 
 /* Starts the strand: it calls start->fn with the arguments. When the function
@@ -161,7 +162,10 @@ static inline PyObject *
 strand_begin(struct thread_record *t, struct strand_start *start)
 {
     struct strand *to = start->strand, *from = strand_depart(t, to);
+    const struct geometry *g = &to->pool->arena.geometry;
 
+    tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
+                 block_data_size(g, &to->block), start->budget);
     return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, start));
 }
 
