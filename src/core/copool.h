@@ -72,7 +72,7 @@ const char *co_guard_name(enum co_guard guard);
 struct co_pool_options {
     enum co_policy policy;
     enum co_guard guard;
-    size_t stack_size; /* usable, rounded up to pages; at least 16 KiB */
+    size_t stack_size; /* usable, rounded up to pages; at least 32 KiB */
     unsigned batch;    /* blocks moved between thread and shared pool at once,
                           and the reuse threshold; 1 to 4096 */
     size_t max_blocks; /* the cap on coroutines alive and idle together */
