@@ -120,7 +120,7 @@ unlink_started(struct strand *s)
 
 /* The arguments belong to the caller, who goes on at our first yield: take
  * references of our own to them. `fn` is held by the face. */
-static PyObject *
+__attribute__((noinline)) static PyObject *
 call_with_args(const struct strand_start *start)
 {
     enum { FEW = 4 };
@@ -147,6 +147,16 @@ call_with_args(const struct strand_start *start)
     return result;
 }
 
+static inline PyObject *
+call(const struct strand_start *start)
+{
+    vectorcallfunc vectorcall = PyVectorcall_Function(start->fn);
+
+    if (CO_UNLIKELY(start->nargs || !vectorcall))
+        return call_with_args(start);
+    return vectorcall(start->fn, NULL, 0, NULL);
+}
+
 /* The bottom of every strand's stack. */
 static void
 strand_main(void *value)
@@ -158,8 +168,7 @@ strand_main(void *value)
 
     ARCH_OUTERMOST_FRAME();
     san_after_switch(&s->ctx.san);
-    result = start->nargs ? call_with_args(start)
-                          : PyObject_CallNoArgs(start->fn);
+    result = call(start);
     if (CO_UNLIKELY(!result))
         error_take(&t->error);
 
@@ -211,9 +220,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->ops = ops;
     s->pool = pool;
     s->finished = false;
-    tstate_fresh(t->ts, &s->slice, &s->root, s->block.data,
-                 block_data_size(&pool->arena.geometry, &s->block),
-                 blocks_budget, context);
+    s->slice.context = context;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), strand_main);
     link_started(t, s);
     return s;

@@ -92,7 +92,7 @@ strand_is_own(const struct strand *strand)
     return strand == &strand->thread->own;
 }
 
-/* A strand in a block from the process-wide pool, ready to start in `context`,
+/* A strand in a block from the process-wide pool, to be started in `context`,
  * or in the running strand's if that is NULL. PoolExhausted or MemoryError. */
 struct strand *strand_create(struct thread_record *t, PyObject *face,
                              const struct face_ops *ops, PyObject *context);
@@ -111,11 +111,10 @@ error_restore(struct error *error)
     error->type = error->value = error->traceback = NULL;
 }
 
-/* Stops the running strand, goes on in `to`, which gets `value`, and returns
- * what the running strand gets when it is switched to again: a reference, or
- * NULL with an exception set. Steals value; NULL passes on t->error. */
-static inline void *
-strand_switch(struct thread_record *t, struct strand *to, void *value)
+/* The steps before the stacks are switched and after, from here to there. No
+ * Python code runs and nothing is allocated between them. */
+static inline struct strand *
+strand_depart(struct thread_record *t, struct strand *to)
 {
     struct strand *from = t->current;
 
@@ -123,12 +122,28 @@ strand_switch(struct thread_record *t, struct strand *to, void *value)
     CO_ASSERT(to->thread == t && to != from && !to->finished);
     tstate_save(t->ts, &from->slice);
     t->current = to;
-    tstate_load(t->ts, &to->slice);
-    value = ctx_switch(&from->ctx, &to->ctx, value);
+    return from;
+}
+
+static inline void *
+strand_arrive(struct thread_record *t, struct strand *from, void *value)
+{
     CO_ASSERT(t->current == from);
     if (CO_UNLIKELY(!value))
         error_restore(&t->error);
     return value;
+}
+
+/* Stops the running strand, goes on in `to`, which gets `value`, and returns
+ * what the running strand gets when it is switched to again: a reference, or
+ * NULL with an exception set. Steals value; NULL passes on t->error. */
+static inline PyObject *
+strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
+{
+    struct strand *from = strand_depart(t, to);
+
+    tstate_load(t->ts, &to->slice);
+    return strand_arrive(t, from, ctx_switch(&from->ctx, &to->ctx, value));
 }
 
 /* What a new strand is to call. Only valid until the first switch. */
@@ -137,15 +152,21 @@ struct strand_start {
     PyObject *fn;
     PyObject *const *args;
     Py_ssize_t nargs;
+    int budget; /* calls through C that the stack holds */
 };
 
 /* Starts the strand: it calls start->fn with the arguments. When the function
  * returns, strand->finished is set and strand->caller is switched to with the
  * result; then strand_release() is due. */
-static inline void *
+static inline PyObject *
 strand_begin(struct thread_record *t, struct strand_start *start)
 {
-    return strand_switch(t, start->strand, start);
+    struct strand *to = start->strand, *from = strand_depart(t, to);
+    const struct geometry *g = &to->pool->arena.geometry;
+
+    tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
+                 block_data_size(g, &to->block), start->budget);
+    return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, start));
 }
 
 /* Gives the block of a finished strand back. May run Python code (a context

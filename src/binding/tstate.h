@@ -98,6 +98,15 @@ struct tstate_root {
 };
 
 #ifndef CO_HAS_C_RECURSION
+/* Trace functions belong to the thread, this flag to the chain: it may have
+ * become stale. */
+static inline void
+tstate_refresh_tracing(PyThreadState *ts)
+{
+    ts->cframe->use_tracing =
+        !ts->tracing && (ts->c_tracefunc || ts->c_profilefunc) ? 255 : 0;
+}
+
 /* 3.11 counts Python and C calls with one counter, so the counter is what
  * keeps a chain within its stack: it must not see more of the limit than its
  * stack can hold, whatever sys.setrecursionlimit() did meanwhile. */
@@ -165,10 +174,7 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     s->hidden = tstate_hide(ts, s->max_depth);
     ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
     ts->tracing_what = s->tracing_what;
-    /* Trace functions belong to the thread, this flag to the chain: it may
-     * have become stale. */
-    ts->cframe->use_tracing =
-        !ts->tracing && (ts->c_tracefunc || ts->c_profilefunc) ? 255 : 0;
+    tstate_refresh_tracing(ts);
 #endif
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = s->trash_nesting;
@@ -180,12 +186,12 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
 /* Fills in the slice of the thread's own chain; tstate_save() does the rest. */
 void tstate_outermost(struct tstate_slice *slice);
 
-/* Fills in the slice of a chain that is to start on a stack of stack_size
- * bytes and to keep its first frames in the data_size bytes at data, which are
- * aligned to 16. Steals the reference to context, which may be NULL. */
+/* What tstate_load() does, for a chain that starts: on a stack that holds
+ * `budget` nested calls through C, with its first frames in the data_size bytes
+ * at data, which are aligned to 16. Its slice has the context only. */
 static inline void
-tstate_fresh(PyThreadState *ts, struct tstate_slice *s, struct tstate_root *root,
-             void *data, size_t data_size, int budget, PyObject *context)
+tstate_begin(PyThreadState *ts, struct tstate_slice *s,
+             struct tstate_root *root, void *data, size_t data_size, int budget)
 {
     _PyStackChunk *chunk = data;
 
@@ -194,34 +200,39 @@ tstate_fresh(PyThreadState *ts, struct tstate_slice *s, struct tstate_root *root
     chunk->previous = NULL;
     chunk->size = data_size;
     chunk->top = 0;
-    s->chunk = chunk;
-    s->top = &chunk->data[1];
-    s->limit = (PyObject **)((char *)data + data_size);
+    ts->datastack_chunk = chunk;
+    ts->datastack_top = &chunk->data[1];
+    ts->datastack_limit = (PyObject **)((char *)data + data_size);
 
     root->exc.exc_value = NULL;
-    root->exc.previous_item = NULL;
-    s->exc_info = &root->exc;
-    s->context = context;
-    s->depth = 0;
-    s->headroom = 0;
-    s->tracing = 0;
-    s->tracing_what = -1;
+    ts->exc_info = &root->exc;
+    ts->context = s->context;
+    ts->context_ver++;
+    ts->recursion_headroom = 0;
+    ts->tracing = 0;
 #ifdef CO_HAS_CFRAME
-    root->cframe = ts->root_cframe;
     root->cframe.current_frame = NULL;
     root->cframe.previous = &ts->root_cframe;
-    s->cframe = &root->cframe;
-    s->trash_nesting = 0;
+    ts->cframe = &root->cframe;
 #else
-    (void)ts;
-    s->current_frame = NULL;
-    s->previous_executor = NULL;
+    ts->current_frame = NULL;
+    ts->previous_executor = NULL;
 #endif
 #ifdef CO_HAS_C_RECURSION
-    s->c_remaining = budget;
+    ts->py_recursion_remaining = ts->py_recursion_limit;
+    ts->c_recursion_remaining = budget;
+    ts->what_event = -1;
 #else
     s->max_depth = budget;
-    s->hidden = 0;
+    s->hidden = tstate_hide(ts, budget);
+    ts->recursion_remaining = ts->recursion_limit - s->hidden;
+    ts->tracing_what = -1;
+    tstate_refresh_tracing(ts);
+#endif
+#if PY_VERSION_HEX < 0x030C0000
+    ts->trash_delete_nesting = 0;
+#elif PY_VERSION_HEX < 0x030D0000
+    ts->trash.delete_nesting = 0;
 #endif
 }
 

@@ -8,7 +8,7 @@
 #include "san.h"
 
 enum {
-    MIN_STACK = 16 * 1024,
+    MIN_STACK = 32 * 1024,
     MAX_STACK = 1 << 30,
     MAX_DATA = 64 << 20,
     /* How the hot page is shared out: this much for the start of the data,
@@ -16,6 +16,7 @@ enum {
     HOT_DATA = 1280,
     COLOUR = 64, /* a cache line */
     COLOURS = 16,
+    NEAR = 12 * 1024, /* of the stack, below the hot page, is not deep */
 };
 
 /* Blocks [0, carved) have been handed out at least once; those of them that
@@ -297,11 +298,11 @@ arena_give(struct arena *arena, struct block *block)
 }
 
 void
-arena_discard_stack(struct arena *arena, struct block *block)
+arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
 
-    os_discard(block->low, g->hot_offset - g->guard_size);
+    os_discard(block->low, g->hot_offset - g->guard_size - round_up(NEAR, g->page));
     pthread_mutex_lock(&arena->lock);
     arena->discards++;
     pthread_mutex_unlock(&arena->lock);

@@ -108,8 +108,9 @@ struct block *arena_take(struct arena *arena, enum co_status *status);
 /* Gives the block's pages back to the kernel and the block to the arena. */
 void arena_give(struct arena *arena, struct block *block);
 
-/* Gives back the stack's pages below the hot one; the block stays in use. */
-void arena_discard_stack(struct arena *arena, struct block *block);
+/* Gives back the deep pages of the stack, those that a coroutine which calls a
+ * few C functions does not touch; the block stays in use. */
+void arena_discard_deep(struct arena *arena, struct block *block);
 
 /* Unmaps the slabs of which no block is out. */
 void arena_trim(struct arena *arena);

@@ -10,9 +10,9 @@
  *      current = the caller again
  *
  * A coroutine may be resumed in another thread, so that after a switch no
- * address of a thread-local variable computed before it may be used. Only who
- * enters touches such a variable after a switch, and control always comes back
- * to it in the thread that it left: what it entered runs there until then.
+ * address of a thread-local variable computed before it may be used. None is:
+ * the functions here that use such variables don't switch, and switch.h, which
+ * does, has none.
  */
 #include "coro.h"
 
@@ -51,7 +51,7 @@ co_create(co_pool *pool, co_fn *fn, co_t **result)
     co->fn = fn;
     co->caller = NULL;
     co->outer = NULL;
-    co->finished = false;
+    co->started = co->finished = false;
     ctx_make(&co->ctx, block->low, block_stack_top(block), run);
     *result = co;
     return CO_OK;
@@ -65,46 +65,63 @@ terminate(struct coro *co)
     pool_put(co->pool, &co->block);
 }
 
-/* Not to be inlined into a function that yields: it would then be free to
- * compute the address of `current` only once. */
-__attribute__((noinline)) enum co_status
-co_enter(co_t *co, void *send, void **received)
+/* --- enter and yield, around the jump in switch.h ------------------------ */
+
+CTX_STEP struct co_leg
+co_enter_begin(co_t *co)
 {
     struct coro *outer = current;
     struct ctx *here = outer ? &outer->ctx : &outermost;
 
     if (CO_UNLIKELY(co->caller || co->finished))
-        return CO_BUSY;
+        return (struct co_leg){.to = NULL};
     co->caller = here;
     co->outer = outer;
     current = co;
-    send = ctx_switch(here, &co->ctx, send);
+    if (CO_UNLIKELY(!co->started)) {
+        co->started = true;
+        ctx_inherit(&co->ctx, here);
+    }
+    ctx_depart(here, &co->ctx);
+    return (struct co_leg){.from = &here->arch, .to = &co->ctx.arch};
+}
+
+CTX_STEP enum co_status
+co_enter_end(co_t *co)
+{
     CO_ASSERT(current == co);
-    current = outer;
+    ctx_arrive(co->caller);
+    current = co->outer;
     co->caller = NULL;
     co->outer = NULL;
-    if (received)
-        *received = send;
     if (CO_LIKELY(!co->finished))
         return CO_OK;
     terminate(co);
     return CO_FINISHED;
 }
 
-__attribute__((noinline)) enum co_status
-co_yield(void *send, void **received)
+CTX_STEP struct co_leg
+co_yield_begin(void)
 {
     struct coro *co = current;
 
     if (CO_UNLIKELY(!co))
-        return CO_NOT_INSIDE;
-    send = ctx_switch(&co->ctx, co->caller, send);
-    if (received)
-        *received = send;
-    return CO_OK;
+        return (struct co_leg){.to = NULL};
+    ctx_depart(&co->ctx, co->caller);
+    return (struct co_leg){.from = &co->ctx.arch, .to = &co->caller->arch};
 }
 
-__attribute__((noinline)) co_t *
+#if defined(CO_ASAN)
+CTX_STEP void
+co_yield_end(void)
+{
+    ctx_arrive(&current->ctx);
+}
+#endif
+
+/* --- the rest ----------------------------------------------------------- */
+
+co_t *
 co_self(void)
 {
     return current;

@@ -22,7 +22,7 @@ struct coro {
      * not entered, which is how that is known. */
     struct ctx *caller;
     struct coro *outer; /* the coroutine that entered it, or NULL */
-    bool finished;
+    bool started, finished;
 };
 
 _Static_assert(sizeof(struct coro) <= DEFAULT_RECORD, "the record's size");

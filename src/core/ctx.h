@@ -34,13 +34,21 @@ typedef void ctx_entry(void *value);
 static inline void
 ctx_make(struct ctx *ctx, void *low, void *top, ctx_entry *entry)
 {
-    arch_make(&ctx->arch, top, entry);
     san_make(&ctx->san, low, (size_t)((char *)top - (char *)low));
+    arch_make(&ctx->arch, top, entry);
+}
+
+/* Gives a context that is about to be switched to for the first time the
+ * floating-point control words of `from`, which is running. */
+static inline void
+ctx_inherit(struct ctx *ctx, struct ctx *from)
+{
+    arch_inherit(&ctx->arch, &from->arch);
 }
 
 /* Goes on in `to`, which sees `value`; returns what is passed to the switch
- * that comes back to `from`. Control words of the floating-point units belong
- * to the context, as the ABI has it.
+ * that comes back to `from`. Rounding and traps of the floating-point units
+ * belong to the context.
  *
  * Inlined, and so a function that calls it must not be inlined where it could
  * run in two threads: see coro.c. */
@@ -48,17 +56,48 @@ static inline void *
 ctx_switch(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_switch(&from->san, &to->san);
-    value = arch_switch(&from->arch, &to->arch, value);
+    arch_prepare(&from->arch, &to->arch);
+    value = arch_jump(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
 }
 
-/* The same, for the last time: nothing will come back to `from`. */
+/* The first switch to `to`, with ctx_inherit(). */
+static inline void *
+ctx_begin(struct ctx *from, struct ctx *to, void *value)
+{
+    ctx_inherit(to, from);
+    san_before_switch(&from->san, &to->san);
+    value = arch_jump(&from->arch, &to->arch, value);
+    san_after_switch(&from->san);
+    return value;
+}
+
+/* What ctx_switch() does ahead of the jump and behind it, for switch.h, which
+ * jumps itself. Only in functions marked CTX_STEP: they return after they have
+ * told a sanitizer that another stack is in use. */
+static inline void
+ctx_depart(struct ctx *from, struct ctx *to)
+{
+    san_before_switch(&from->san, &to->san);
+    arch_prepare(&from->arch, &to->arch);
+}
+
+static inline void
+ctx_arrive(struct ctx *self)
+{
+    san_after_switch(&self->san);
+}
+
+#define CTX_STEP __attribute__((no_sanitize("address", "thread")))
+
+/* ctx_switch() for the last time: nothing will come back to `from`. */
 _Noreturn static inline void
 ctx_leave(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_leave(&from->san, &to->san);
-    arch_switch(&from->arch, &to->arch, value);
+    arch_prepare(&from->arch, &to->arch);
+    arch_jump(&from->arch, &to->arch, value);
     __builtin_unreachable();
 }
 

@@ -8,15 +8,15 @@
  * those that QEMU came to in 2024).
  *
  * The store keeps up to max_idle blocks. Its first batches stay warm, that is
- * as they were left, for flows in which one thread makes and another finishes;
- * further ones are in excess of what flows, so their stacks are given back to
- * the kernel but for the hot page.
+ * as they were left, for flows in which one thread makes and another finishes
+ * and for crowds of a thousand that come and go; further ones are in excess of
+ * what flows, so the deep pages of their stacks are given back to the kernel.
  */
 #include "pool.h"
 
 #include "check.h"
 
-enum { WARM_BATCHES = 4 };
+enum { WARM_BLOCKS = 1024 };
 
 /* --- the store ---------------------------------------------------------- */
 
@@ -86,7 +86,7 @@ store_give(struct pool *pool, struct list *list)
 
     pool_lock(pool);
     full = stored(pool) + length > pool->options.max_idle;
-    warm = !full && pool->warm.batches < WARM_BATCHES;
+    warm = !full && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
     if (!full)
         set_stored(pool, stored(pool) + length);
     if (warm)
@@ -99,7 +99,7 @@ store_give(struct pool *pool, struct list *list)
         return;
     }
     for (block = batch; block; block = block->next)
-        arena_discard_stack(&pool->arena, block);
+        arena_discard_deep(&pool->arena, block);
     pool_lock(pool);
     store_push(&pool->cold, batch);
     pool_unlock(pool);
@@ -228,7 +228,7 @@ magazine_walk(struct pool *pool)
 
     ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
          walk_store(&pool->cold, &blocks) == pool->cold.batches &&
-         pool->warm.batches <= WARM_BATCHES && blocks == stored(pool);
+         pool->warm.batches * pool->batch <= WARM_BLOCKS && blocks == stored(pool);
     return ok ? blocks : SIZE_MAX;
 }
 

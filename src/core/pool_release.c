@@ -22,13 +22,13 @@ pool_size(struct pool *pool)
 
 /* The slow path, and so the place to make what empties alloc_pool when the
  * thread exits. Returns the thread's part with a non-empty alloc_pool, or NULL
- * if there is not enough to steal. */
+ * if there are not more than `least` blocks to steal. */
 static struct pool_local *
-steal(struct pool *pool)
+steal(struct pool *pool, unsigned least)
 {
     struct pool_local *local;
 
-    if (pool_size(pool) <= pool->batch)
+    if (pool_size(pool) <= least)
         return NULL;
     local = pool_local_get(pool);
     if (!local)
@@ -45,10 +45,17 @@ release_get(struct pool *pool, enum co_status *status)
     struct block *block;
 
     if (CO_UNLIKELY(!local || !local->alloc_pool)) {
-        struct pool_local *stolen = steal(pool);
+        struct pool_local *stolen = steal(pool, pool->batch);
 
-        if (!stolen)
-            return pool_get_fresh(pool, local, status);
+        if (!stolen) {
+            block = pool_get_fresh(pool, local, status);
+            if (block)
+                return block;
+            /* Rather than fail, take less than the patch would. */
+            stolen = steal(pool, 0);
+            if (!stolen)
+                return NULL;
+        }
         local = stolen;
     }
     block = local->alloc_pool;

@@ -53,7 +53,6 @@ san_make(struct san_ctx *ctx, void *low, size_t size)
 {
     (void)ctx, (void)low, (void)size;
 #ifdef CO_ASAN
-    __asan_unpoison_memory_region(low, size);
     ctx->fake_stack = NULL;
     ctx->low = low;
     ctx->size = size;
@@ -108,6 +107,11 @@ static inline void
 san_gone(struct san_ctx *ctx)
 {
     (void)ctx;
+#ifdef CO_ASAN
+    /* Its frames did not return, so what ASan put around their variables is
+     * still there, and the memory will be used for other things. */
+    __asan_unpoison_memory_region(ctx->low, ctx->size);
+#endif
 #ifdef CO_TSAN
     __tsan_destroy_fiber(ctx->fiber);
 #endif

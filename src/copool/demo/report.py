@@ -136,7 +136,7 @@ def _row(score: Score, names: int, own: float) -> list[str]:
     return [
         score.walker,
         f"{seconds:.3f} s",
-        f"{spread:.0%}",
+        f"{spread:.0%}" if len(score.seconds) > 1 else "",
         f"{seconds / max(names, 1) * 1e6:.2f} µs",
         f"{seconds / own:.2f}",
     ]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The switch for 64-bit Arm, AAPCS64. ctx.h is the only one to include this and
- * states the contract; arch/x86_64.h explains the choices that both share.
+ * The switch for 64-bit Arm, AAPCS64. ctx.h states the contract; switch.h includes
+ * this too; arch/x86_64.h explains the choices that both share.
  */
 #ifndef COPOOL_ARCH_H
 #define COPOOL_ARCH_H
@@ -53,18 +53,26 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
 }
 
 static inline void
-arch_save_control(struct arch_ctx *ctx)
+arch_save_control(struct arch_ctx *from)
 {
-    __asm__ volatile("mrs %0, fpcr" : "=r"(ctx->fpcr));
+    __asm__ volatile("mrs %0, fpcr" : "=r"(from->fpcr));
 }
 
-static inline void *
-arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+/* Before the jump: the other's control word is loaded. */
+static inline void
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
 {
     arch_save_control(from);
     if (__builtin_expect(from->fpcr != to->fpcr, 0))
         __asm__ volatile("msr fpcr, %0" : : "r"(to->fpcr));
-    return arch_jump(from, to, value);
+}
+
+/* Before the first jump to a context: it starts with our control word. */
+static inline void
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
+{
+    arch_save_control(from);
+    to->fpcr = from->fpcr;
 }
 
 static inline void
@@ -73,7 +81,6 @@ arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
     ctx->sp = (void *)((uintptr_t)top & ~(uintptr_t)15);
     ctx->fp = NULL;
     ctx->pc = (void *)entry;
-    arch_save_control(ctx);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The switch for x86-64, System V ABI. ctx.h is the only one to include this
- * and states the contract; arch/aarch64.h is the same for the other machine.
+ * The switch for x86-64, System V ABI. ctx.h states the contract; switch.h
+ * includes this too; arch/aarch64.h is the same for the other machine.
  *
  * The switch is inline assembly and not a function, for two reasons. The
  * compiler knows which registers are in use, so that they are saved once and
@@ -80,8 +80,6 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
  * set them once, when they are loaded, for good. */
 enum {
     ARCH_MXCSR_CONTROL = 0x7f80, /* rounding and traps */
-    ARCH_MXCSR_DEFAULT = 0x1f80,
-    ARCH_FPUCW_DEFAULT = 0x037f,
 };
 
 static inline uint16_t
@@ -111,8 +109,8 @@ arch_load_control(const struct arch_ctx *to)
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(to->fpucw));
 }
 
-static inline void *
-arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
+static inline void
+arch_save_control(struct arch_ctx *from)
 {
     uint16_t fpucw = arch_fpucw();
 
@@ -120,12 +118,27 @@ arch_switch(struct arch_ctx *from, struct arch_ctx *to, void *value)
         from->fpucw = fpucw;
         from->mxcsr = arch_mxcsr() & ARCH_MXCSR_CONTROL;
     }
-    if (__builtin_expect(fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
-        arch_load_control(to);
-    return arch_jump(from, to, value);
 }
 
-/* A new context starts with the control words of who makes it. */
+/* Before the jump: the other's control words are loaded. */
+static inline void
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
+{
+    arch_save_control(from);
+    if (__builtin_expect(
+            from->fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
+        arch_load_control(to);
+}
+
+/* Before the first jump to a context: it starts with our control words. */
+static inline void
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
+{
+    arch_save_control(from);
+    to->fpucw = from->fpucw;
+    to->mxcsr = from->mxcsr;
+}
+
 static inline void
 arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
 {
@@ -137,10 +150,6 @@ arch_make(struct arch_ctx *ctx, void *top, void (*entry)(void *))
     ctx->sp = sp;
     ctx->bp = NULL;
     ctx->pc = (void *)entry;
-    ctx->fpucw = arch_fpucw();
-    ctx->mxcsr = ctx->fpucw == ARCH_FPUCW_DEFAULT
-                     ? ARCH_MXCSR_DEFAULT
-                     : arch_mxcsr() & ARCH_MXCSR_CONTROL;
 }
 
 #endif

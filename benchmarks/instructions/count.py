@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Counts the instructions that an operation takes, with valgrind's callgrind.
+
+Unlike times these do not vary with the machine's load, so that a change for the
+worse is seen at once. Run it with the Python that copool is installed for:
+
+    python benchmarks/instructions/count.py            # print them
+    python benchmarks/instructions/count.py --check    # compare with those kept
+    python benchmarks/instructions/count.py --update   # keep them
+
+Every case is run with two numbers of operations; the difference of the
+instructions divided by the difference of the numbers is what one takes, free of
+what happens once. One process does all cases: callgrind writes its counts down
+and starts anew whenever a certain function is called.
+
+The figures depend on the compiler, the C library and the Python, so they are
+kept for each such combination, in expected.json beside this file. Where there
+are none for the combination at hand, --check says so and passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+EXPECTED = Path(__file__).with_name("expected.json")
+FEW, MANY = 1000, 3000
+TOLERANCE = 0.03
+SLACK = 2.0  # instructions, for the cases that take few
+
+Run = Callable[[int], object]
+
+
+def runs() -> Iterator[tuple[str, Run]]:
+    """Yield every case with what does it n times."""
+    from copool.bench.clevel import POLICIES, CWork
+    from copool.bench.subjects import CopoolSubject
+
+    for policy in POLICIES:
+        for case in ("lifecycle", "cost", "yield"):
+            work = CWork(case, policy)
+            yield f"C {case} {policy}", lambda n, work=work: work(n, count=False)
+    subject = CopoolSubject("magazine")
+    for name, method in (
+        ("lifecycle", subject.lifecycle),
+        ("cost", subject.cost),
+        ("yield", subject.yield_there_and_back),
+        ("deep-yield", subject.deep_yield),
+    ):
+        yield f"Python {name}", lambda n, method=method: method(n, count=False)
+
+
+def run_inside() -> None:
+    """Do every case; to be run under callgrind. Three dumps come of each."""
+    from copool.bench.clevel import mark
+    from copool.bench.runner import collector_off
+
+    for _, run in runs():
+        with collector_off():
+            run(FEW)
+            mark()
+            run(FEW)
+            mark()
+            run(MANY)
+            mark()
+
+
+def combination() -> str:
+    """Name what the figures depend on."""
+    from copool.bench.clevel import compiler
+
+    return ", ".join(
+        (
+            platform.machine(),
+            compiler().split(" 20")[0],
+            " ".join(platform.libc_ver()),
+            f"{platform.python_implementation()} {platform.python_version()}",
+        )
+    )
+
+
+def total_of(dump: Path) -> int:
+    """Return the instructions in a dump of callgrind."""
+    match = re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.MULTILINE)
+    if match is None:
+        sys.exit(f"{dump.name} has no total in it: not what callgrind writes?")
+    return int(match[1])
+
+
+def count() -> dict[str, float]:
+    """Return the instructions per operation of every case."""
+    if shutil.which("valgrind") is None:
+        sys.exit("valgrind is not installed (Debian: apt install valgrind)")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "dump")
+        done = subprocess.run(
+            [
+                "valgrind",
+                "--tool=callgrind",
+                f"--callgrind-out-file={out}",
+                "--dump-before=corebench_dump",
+                sys.executable,
+                __file__,
+                "--inside",
+            ],
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            sys.exit(f"the run under callgrind failed:\n{done.stderr[-2000:]}")
+        names = [name for name, _ in runs()]
+        dumps = sorted(out.parent.glob("dump.*"), key=lambda path: int(path.suffix[1:]))
+        if len(dumps) < 3 * len(names):
+            sys.exit(f"{len(dumps)} dumps instead of {3 * len(names)}")
+        found = {}
+        for index, name in enumerate(names):
+            few, many = (total_of(dumps[3 * index + part]) for part in (1, 2))
+            found[name] = round((many - few) / (MANY - FEW), 1)
+        return found
+
+
+def is_near(found: float, kept: float) -> bool:
+    return abs(found - kept) <= max(TOLERANCE * kept, SLACK)
+
+
+def compare(found: dict[str, float], kept: dict[str, float]) -> int:
+    """Print both, and return 1 when any has moved."""
+    moved = 0
+    print(f"{'instructions per operation':<28} {'found':>9} {'kept':>9}")
+    for name in found | kept:
+        here, there = found.get(name), kept.get(name)
+        is_well = here is not None and there is not None and is_near(here, there)
+        moved += not is_well
+        columns = ["-" if n is None else f"{n:,.1f}" for n in (here, there)]
+        verdict = "" if is_well else "  MOVED"
+        print(f"{name:<28} {columns[0]:>9} {columns[1]:>9}{verdict}")
+    if moved:
+        print(
+            f"{moved} moved by more than {TOLERANCE:.0%}. If that is meant, run"
+            f" `{Path(sys.executable).name} {__file__} --update` and commit the file."
+        )
+    return 1 if moved else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with those kept")
+    what.add_argument("--update", action="store_true", help="keep what is found")
+    what.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        run_inside()
+        return 0
+    kept = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
+    key = combination()
+    print(f"with {key}:")
+    if options.check and key not in kept:
+        print(
+            f"NOTE: no figures are kept for this combination in {EXPECTED.name}, so"
+            " there is nothing to compare with. Those found:"
+        )
+    found = count()
+    if options.check and key in kept:
+        return compare(found, kept[key])
+    for name, instructions in found.items():
+        print(f"{name:<28} {instructions:>9,.1f}")
+    if options.update:
+        kept[key] = found
+        EXPECTED.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        print(f"kept in {EXPECTED.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

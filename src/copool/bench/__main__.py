@@ -1,0 +1,7 @@
+"""``python -m copool.bench``."""
+
+import sys
+
+from copool.bench.cli import main
+
+sys.exit(main(sys.argv[1:]))

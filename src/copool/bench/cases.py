@@ -1,0 +1,328 @@
+"""The table of cases: who does what, and how it is compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from copool.bench import footprint
+from copool.bench.clevel import OTHERS, POLICIES, CWork
+from copool.bench.model import (
+    ImpossibleError,
+    Key,
+    Level,
+    Measurement,
+    Sample,
+    Trial,
+    Work,
+)
+from copool.bench.peers import AsyncioSubject, ThreadSubject
+from copool.bench.runner import Settings
+from copool.bench.subjects import (
+    CopoolSubject,
+    GeneratorSubject,
+    GreenletSubject,
+    function_call,
+)
+
+Plan = list[Trial | Measurement]
+
+# A coroutine that is alive takes less than this, whoever's it is (threads are
+# limited otherwise); a crowd may take half of what is free.
+BYTES_EACH = 10_000
+ALIVE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case: its name, what an operation of it is, and how to plan it."""
+
+    name: str
+    title: str
+    plan: Callable[[Case, Settings], Plan]
+
+
+class WideWork:
+    """A crowd's work, with its number of coroutines."""
+
+    def __init__(self, crowd: Callable[..., Sample], width: int) -> None:
+        self.crowd = crowd
+        self.width = width
+
+    def __call__(self, n: int, *, count: bool) -> Sample:
+        """Go n times round."""
+        return self.crowd(n, count=count, width=self.width)
+
+
+class MissingSubject:
+    """Stands for a subject that is not installed."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __getattr__(self, method: str) -> Work:
+        if method.startswith("__"):
+            raise AttributeError(method)
+
+        def refuse(n: int, *, count: bool, width: int = 0) -> Sample:
+            raise ImpossibleError(self.why)
+
+        return refuse
+
+
+@functools.cache
+def python_subjects() -> Mapping[str, object]:
+    """Make the subjects of the Python level by name, copool first."""
+    subjects: dict[str, object] = {"copool": CopoolSubject("magazine")}
+    subjects["copool-release"] = CopoolSubject("release")
+    subjects["copool-mutex"] = CopoolSubject("mutex")
+    subjects["copool-none"] = CopoolSubject("none")
+    try:
+        import greenlet
+    except ImportError:
+        subjects["greenlet"] = MissingSubject(
+            "not installed (pip install 'copool[bench]')"
+        )
+    else:
+        subjects["greenlet"] = GreenletSubject(greenlet.greenlet, greenlet.getcurrent)
+    subjects["generator"] = GeneratorSubject()
+    subjects["asyncio"] = AsyncioSubject()
+    subjects["thread"] = ThreadSubject()
+    return subjects
+
+
+def python_trial(
+    case: str, method: str, *, policies: bool = False, width: int | None = None
+) -> Trial:
+    """Plan what every subject of the Python level that has the method does.
+
+    The pool matters only where coroutines are made: `policies` puts in the
+    policies that are not the default one.
+    """
+    works: dict[Key, Work] = {}
+    for name, subject in python_subjects().items():
+        if name.startswith("copool-") and not policies:
+            continue
+        work = getattr(subject, method, None)
+        if work is not None:
+            variant = "" if width is None else f"{width:,}"
+            works[Key(case, "python", variant, name)] = (
+                work if width is None else WideWork(work, width)
+            )
+    return Trial(works)
+
+
+def _c_trial(case: str, *subjects: str) -> Trial:
+    return Trial({Key(case, "c", "", name): CWork(case, name) for name in subjects})
+
+
+# --- the plan of each case ------------------------------------------------
+
+
+def _plan_function_call(case: Case, settings: Settings) -> Plan:
+    return [
+        Trial({Key(case.name, "python", "", "call"): function_call}),
+        _c_trial(case.name, "call"),
+    ]
+
+
+def _plan_map_16k(case: Case, settings: Settings) -> Plan:
+    return [_c_trial(case.name, "call")]
+
+
+def _plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
+    return [
+        python_trial(case.name, method, policies=True),
+        _c_trial(case.name, *reversed(POLICIES), *OTHERS),
+    ]
+
+
+def _plan_nesting(case: Case, settings: Settings) -> Plan:
+    # A round is at least 1000 of each: fewer rounds.
+    most_rounds = 5 if settings.quick else 15
+    python = python_trial(case.name, "nesting", policies=True)
+    c = _c_trial(case.name, *reversed(POLICIES), "boost")
+    trials = [replace(trial, rounds_at_most=most_rounds) for trial in (python, c)]
+    return [without_threads(trial) if settings.quick else trial for trial in trials]
+
+
+def without_threads(trial: Trial) -> Trial:
+    """Exclude the subject that would take most of the time."""
+    left_out = {
+        key: "left out by --quick" for key in trial.works if key.subject == "thread"
+    }
+    works = {key: work for key, work in trial.works.items() if key not in left_out}
+    return replace(trial, works=works, excluded=left_out)
+
+
+def _plan_yield(case: Case, settings: Settings) -> Plan:
+    return [
+        python_trial(case.name, "yield_there_and_back"),
+        _c_trial(case.name, "magazine", *OTHERS),
+    ]
+
+
+def _plan_deep_yield(case: Case, settings: Settings) -> Plan:
+    return [python_trial(case.name, "deep_yield")]
+
+
+def _plan_crowd(case: Case, settings: Settings) -> Plan:
+    plan: Plan = []
+    most_rounds = 7 if settings.quick else 15
+    for width in crowd_widths(settings):
+        python = python_trial(case.name, "crowd", width=width)
+        if settings.quick and width > 10:
+            python = without_threads(python)
+        c = {
+            Key(case.name, "c", f"{width:,}", name): CWork("crowd", name, width=width)
+            for name in ("magazine", *OTHERS)
+        }
+        for trial in (python, Trial(c)):
+            plan.append(
+                replace(
+                    trial,
+                    rounds_at_most=max(3, min(most_rounds, 50_000 // width)),
+                    n=None if width < 1000 else max(2, 5_000 // width),
+                )
+            )
+    return plan
+
+
+def crowd_widths(settings: Settings) -> Iterator[int]:
+    """Yield 10, 100, 1000, … as far as half of the free memory goes."""
+    most = 10_000 if settings.quick else 1_000_000
+    width = 10
+    while width <= most and width * BYTES_EACH < available_memory() / 2:
+        yield width
+        width *= 10
+
+
+def available_memory() -> int:
+    """Return what Linux thinks can be allocated without swapping, in bytes."""
+    with open("/proc/meminfo") as meminfo:
+        for line in meminfo:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 30
+
+
+def _plan_handoff(case: Case, settings: Settings) -> Plan:
+    return [_c_trial(case.name, *reversed(POLICIES))]
+
+
+def _plan_threads(case: Case, settings: Settings) -> Plan:
+    works: dict[Key, Work] = {}
+    for count in thread_counts():
+        for subject in ("call", *reversed(POLICIES)):
+            key = Key(case.name, "c", threads_variant(count), subject)
+            works[key] = CWork("threads", subject, width=count)
+    return [Trial(works)]
+
+
+def threads_variant(count: int) -> str:
+    """Name the variant with that many threads."""
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def thread_counts() -> list[int]:
+    """Return 1, 2, 4, … and the number of processors, which ends it."""
+    counts = {1, cores()}
+    count = 2
+    while count < cores():
+        counts.add(count)
+        count *= 2
+    return sorted(counts)
+
+
+def _plan_memory(case: Case, settings: Settings) -> Plan:
+    n = 4_000 if settings.quick else 20_000
+    plan: Plan = [memory_of(case.name, subject, n) for subject in footprint.MEMORY]
+    key = Key(case.name, "process", f"{ALIVE:,} alive", "copool")
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("memory", "copool", str(ALIVE))
+        return {key: float(figures["finished"])}
+
+    plan.append(Measurement((key,), take, "finished"))
+    return plan
+
+
+def memory_of(case: str, subject: str, n: int) -> Measurement:
+    """Plan to measure what one suspended coroutine of the subject takes."""
+    if subject == "thread":
+        n = min(n, footprint.MOST_THREADS)
+    resident = Key(case, "process", "resident", subject)
+    tables = Key(case, "process", "page tables", subject)
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("memory", subject, str(n))
+        footprint.expect_all(figures, n, subject)
+        return {resident: figures["resident"] / n, tables: figures["tables"] / n}
+
+    return Measurement((resident, tables), take, "bytes")
+
+
+def _plan_quiet(case: Case, settings: Settings) -> Plan:
+    return [quiet_of(case.name, subject) for subject in ("copool", "greenlet")]
+
+
+def quiet_of(case: str, subject: str) -> Measurement:
+    """Plan to measure what the kernel has to do for a warm lifecycle."""
+    n = 10_000
+    faults = Key(case, "process", "page faults", subject)
+    calls = Key(case, "process", "makes system calls", subject)
+
+    def take() -> Mapping[Key, float]:
+        figures = footprint.in_a_process("quiet", subject, str(n))
+        found = {faults: figures["faults"] / n}
+        if figures.get("strict", True):
+            found[calls] = 0.0 if figures.get("silent") else 1.0
+        return found
+
+    return Measurement((faults, calls), take, "per op")
+
+
+CASES: tuple[Case, ...] = (
+    Case("function-call", "call an empty function: the baseline", _plan_function_call),
+    Case(
+        "map-16k",
+        "map 16 KiB, write to the first page, unmap: what greenlet does for each",
+        _plan_map_16k,
+    ),
+    Case(
+        "lifecycle",
+        "create, run and finish an empty function",
+        functools.partial(_plan_both_levels, method="lifecycle"),
+    ),
+    Case(
+        "cost",
+        "create, enter, yield, enter, finish: the patch's figure",
+        functools.partial(_plan_both_levels, method="cost"),
+    ),
+    Case("yield", "switch there and back", _plan_yield),
+    Case("deep-yield", "the same, from ten C frames down", _plan_deep_yield),
+    Case(
+        "nesting",
+        "1000 coroutines, each created and entered by the one before",
+        _plan_nesting,
+    ),
+    Case("crowd", "switch there and back, in turn over many alive", _plan_crowd),
+    Case("handoff", "made in one thread, finished in another", _plan_handoff),
+    Case("threads", "lifecycles in several threads at once", _plan_threads),
+    Case("memory", "suspended three Python calls deep, for each", _plan_memory),
+    Case("quiet", "what the kernel does for a warm lifecycle", _plan_quiet),
+)
+
+LEVELS: tuple[Level, ...] = ("python", "c", "process")
+
+
+def case_named(name: str) -> Case | None:
+    """Return the case, or None when there is none of that name."""
+    return next((case for case in CASES if case.name == name), None)

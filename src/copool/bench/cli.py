@@ -1,0 +1,246 @@
+"""The command line: `copool bench`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from copool.bench import plot, report, targets
+from copool.bench.cases import CASES, Case, case_named
+from copool.bench.model import (
+    BenchError,
+    ImpossibleError,
+    Key,
+    Measurement,
+    Results,
+    Series,
+    Trial,
+)
+from copool.bench.runner import Settings, rounds_of, run_trial
+
+EXIT_MISSED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+NOTE_RATIOS = (
+    "“a ÷ b” is the median, over the rounds, of a's time by b's: subjects are"
+    " measured in turns."
+)
+NOTE_PARKED = (
+    "C level: with a parked thread in the process, for every subject alike, since"
+    " glibc's mutex leaves out its atomics while there is one thread only."
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the options."""
+    p = argparse.ArgumentParser(
+        prog="copool bench",
+        description="Measures what a coroutine costs, beside what else there is.",
+    )
+    p.add_argument("--list", action="store_true", help="list the cases and stop")
+    p.add_argument(
+        "--case",
+        action="append",
+        metavar="NAME",
+        help="measure this case only; may be given several times",
+    )
+    p.add_argument("--quick", action="store_true", help="all cases under a minute")
+    p.add_argument("--rounds", type=positive, metavar="N", help="rounds for each case")
+    p.add_argument(
+        "--round-ms", type=positive, metavar="MS", help="length of one subject's round"
+    )
+    p.add_argument(
+        "--check",
+        action="store_true",
+        help="compare with the targets; exit with 1 when one is missed",
+    )
+    p.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
+    p.add_argument(
+        "--markdown",
+        metavar="FILE",
+        help="write markdown, into its place when the file has one for this version"
+        " of Python; - is standard output",
+    )
+    p.add_argument("--plot", type=Path, metavar="FILE", help="draw to .svg or .png")
+    return p
+
+
+def positive(text: str) -> int:
+    """Convert an option that must be a number above zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def chosen_cases(names: Sequence[str] | None) -> list[Case]:
+    """Return the cases by these names, or all; raise BenchError for no such."""
+    if not names:
+        return list(CASES)
+    chosen = []
+    for name in dict.fromkeys(names):
+        case = case_named(name)
+        if case is None:
+            known = ", ".join(case.name for case in CASES)
+            raise BenchError(f"there is no case {name!r}; there are: {known}")
+        chosen.append(case)
+    return chosen
+
+
+def chosen_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings, quick or not, with what is given explicitly."""
+    base = Settings.of_quick() if options.quick else Settings()
+    return Settings(
+        rounds=options.rounds or base.rounds,
+        round_ms=options.round_ms or base.round_ms,
+        quick=base.quick,
+    )
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[str, int], None]]:
+    """Show a bar on standard error when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, steps: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:
+        raise report.missing("rich", "the progress bar") from None
+    with Progress(
+        TextColumn("{task.description:<14}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(what: str, steps: int) -> None:
+            bar.update(task, description=what, advance=steps)
+
+        yield advance
+
+
+# A measurement takes about as long as this many timed runs.
+STEPS_OF_MEASUREMENT = 30
+
+
+def steps_of(part: Trial | Measurement, settings: Settings) -> int:
+    """Return by how much the bar moves for it."""
+    if isinstance(part, Measurement):
+        return STEPS_OF_MEASUREMENT
+    return rounds_of(part, settings) * len(part.works)
+
+
+def measure(cases: Sequence[Case], settings: Settings) -> Results:
+    """Carry out all cases."""
+    plans = [(case, part) for case in cases for part in case.plan(case, settings)]
+    series: dict[Key, Series] = {}
+    impossible: dict[Key, str] = {}
+    with progress(sum(steps_of(part, settings) for _, part in plans)) as advance:
+        for case, part in plans:
+            advance(case.name, 0)
+            if isinstance(part, Trial):
+                done = run_trial(
+                    part, settings, functools.partial(advance, case.name, 1)
+                )
+                series |= done.series
+                impossible |= done.impossible
+                continue
+            try:
+                for key, figure in part.take().items():
+                    series[key] = Series(key, part.unit, (figure,))
+            except ImpossibleError as error:
+                impossible |= {key: str(error) for key in part.keys}
+            advance(case.name, STEPS_OF_MEASUREMENT)
+    return Results(
+        machine=report.machine(),
+        settings={"rounds": settings.rounds, "round_ms": settings.round_ms},
+        series=series,
+        impossible=impossible,
+        notes=notes(series, impossible),
+    )
+
+
+def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
+    """Say what one must know to read the tables."""
+    found = [NOTE_RATIOS]
+    if any(key.level == "c" for key in series):
+        found.append(NOTE_PARKED)
+    mapping = series.get(Key("map-16k", "c", "", "call"))
+    if mapping:
+        found.append(
+            "Mapping 16 KiB, touching a page of it and unmapping it costs"
+            f" {report.amount(mapping.median, mapping.unit)} here; greenlet does"
+            " that for every greenlet that it runs."
+        )
+    if any(key.subject == "greenlet" for key in impossible) and not any(
+        key.subject == "greenlet" for key in series
+    ):
+        found.append("greenlet could not take part; the tables say why.")
+    return found
+
+
+def write(target: str, text: str) -> None:
+    """Write to a file, or to standard output."""
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"cannot write {target}: {error.strerror}") from None
+
+
+def placed(target: str, text: str) -> str:
+    """Return the text, or the file that is there with the text in its place."""
+    path = Path(target)
+    if target == "-" or not path.is_file():
+        return text
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    document = path.read_text(encoding="utf-8")
+    return report.put_between_marks(document, text, version) or text
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options ask for."""
+    cases = chosen_cases(options.case)
+    if options.list:
+        for case in cases:
+            print(f"{case.name:<14} {case.title}")
+        return 0
+    if options.plot:
+        plot.check_name(options.plot)
+    results = measure(cases, chosen_settings(options))
+    names = [case.name for case in cases]
+    verdicts = targets.judge(results, names) if options.check else []
+    if options.json:
+        write(options.json, report.to_json(results, cases, verdicts))
+    if options.markdown:
+        text = report.markdown(results, cases, verdicts)
+        write(options.markdown, placed(options.markdown, text))
+    if options.plot:
+        plot.write_plot(results, cases, options.plot)
+    if "-" not in (options.json, options.markdown):
+        report.print_tables(results, cases, verdicts)
+    missed = any(verdict.reached is False for verdict in verdicts)
+    return EXIT_MISSED if missed else 0
+
+
+def main(argv: list[str]) -> int:
+    """Run the benchmark; return the exit status."""
+    options = parser().parse_args(argv)
+    try:
+        return run(options)
+    except BenchError as error:
+        print(f"copool bench: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("copool bench: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -1,0 +1,289 @@
+"""Memory and system calls: measured in processes of their own.
+
+`python -m copool.bench.footprint memory SUBJECT N` makes N coroutines, each
+suspended three Python calls deep, and prints as JSON what that added to the
+resident set and to the page tables of the process, then lets all of them
+finish and counts them. `… quiet SUBJECT N` creates, runs and finishes N of them
+after a warm-up, and prints how many page faults that took; then it does so
+again with every system call but read() and write() forbidden on pain of death,
+which a process that makes none survives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from itertools import repeat
+from typing import Any
+
+from copool.bench.model import BenchError, ImpossibleError, WrongResultError
+
+MOST_THREADS = 500
+_PR_SET_SECCOMP, _SECCOMP_MODE_STRICT = 22, 1
+
+
+def in_a_process(*arguments: str) -> Mapping[str, Any]:
+    """Run this module with the arguments in a fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "copool.bench.footprint", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    if not lines:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise BenchError(f"measuring {' '.join(arguments)} failed: {reason}")
+    figures: dict[str, Any] = {}
+    for line in lines:
+        figures.update(json.loads(line))
+    if "impossible" in figures:
+        raise ImpossibleError(figures["impossible"])
+    return figures
+
+
+def expect_all(figures: Mapping[str, Any], n: int, subject: str) -> None:
+    """Raise WrongResultError unless all n coroutines finished in the end."""
+    if figures["finished"] != n:
+        raise WrongResultError(
+            f"memory by {subject}: {figures['finished']} of {n} finished"
+        )
+
+
+# --- memory ---------------------------------------------------------------
+
+
+def status_bytes() -> tuple[int, int]:
+    """Return the resident bytes of this process and those of its page tables."""
+    with open("/proc/self/smaps_rollup") as rollup:
+        resident = next(line for line in rollup if line.startswith("Rss:"))
+    with open("/proc/self/status") as status:
+        tables = next(line for line in status if line.startswith("VmPTE:"))
+    return int(resident.split()[1]) * 1024, int(tables.split()[1]) * 1024
+
+
+Suspend = Callable[[], object]
+
+
+def three_deep(suspend: Suspend) -> Callable[[], object]:
+    """Return a function that calls suspend from three Python calls down."""
+
+    def inner() -> None:
+        suspend()
+
+    def middle() -> None:
+        inner()
+
+    def outer() -> int:
+        middle()
+        return 1
+
+    return outer
+
+
+def _memory_copool(n: int) -> Mapping[str, int]:
+    import copool
+
+    body = three_deep(copool.yield_)
+
+    def make() -> Callable[[], object]:
+        enter = copool.Coroutine(body).enter
+        enter()
+        return enter
+
+    return measure(make, n)
+
+
+def _memory_greenlet(n: int) -> Mapping[str, int]:
+    from greenlet import getcurrent, greenlet
+
+    body = three_deep(getcurrent().switch)
+
+    def make() -> Callable[[], object]:
+        switch = greenlet(body).switch
+        switch()
+        return switch
+
+    return measure(make, n)
+
+
+def _memory_generator(n: int) -> Mapping[str, int]:
+    def inner() -> Generator[None, None, None]:
+        yield
+
+    def middle() -> Generator[None, None, None]:
+        yield from inner()
+
+    def outer() -> Generator[None, None, None]:
+        yield from middle()
+
+    def make() -> Callable[[], object]:
+        generator = outer()
+        next(generator)
+        return lambda: next(generator, 1)
+
+    return measure(make, n)
+
+
+def _memory_asyncio(n: int) -> Mapping[str, int]:
+    import asyncio
+
+    from copool.bench.peers import bare_yield
+
+    async def inner() -> None:
+        await bare_yield()
+
+    async def middle() -> None:
+        await inner()
+
+    async def outer() -> int:
+        await middle()
+        return 1
+
+    async def main() -> Mapping[str, int]:
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[int] | None] = [None] * n
+        before = status_bytes()
+        for index in range(n):
+            tasks[index] = loop.create_task(outer())
+        await bare_yield()
+        after = status_bytes()
+        finished = sum([await task for task in tasks if task])
+        return _difference(before, after, finished)
+
+    return asyncio.run(main())
+
+
+def _memory_thread(n: int) -> Mapping[str, int]:
+    gates: list[threading.Lock] = []
+
+    def make() -> Callable[[], object]:
+        gate = threading.Lock()
+        gate.acquire()
+        there = threading.Event()
+
+        def suspend() -> None:
+            there.set()
+            gate.acquire()
+
+        body = three_deep(suspend)
+        thread = threading.Thread(target=body)
+        thread.start()
+        there.wait()
+        gates.append(gate)
+
+        def finish() -> int:
+            gate.release()
+            thread.join()
+            return 1
+
+        return finish
+
+    return measure(make, n)
+
+
+def measure(make: Callable[[], Callable[[], object]], n: int) -> Mapping[str, int]:
+    """Make n and read off what was added; finish them and count."""
+    finishers: list[Callable[[], object] | None] = [None] * n
+    make()()  # what is allocated once is there now
+    before = status_bytes()
+    for index in range(n):
+        finishers[index] = make()
+    after = status_bytes()
+    finished = sum(finish() == 1 for finish in finishers if finish)
+    return _difference(before, after, finished)
+
+
+def _difference(
+    before: tuple[int, int], after: tuple[int, int], finished: int
+) -> Mapping[str, int]:
+    return {
+        "resident": after[0] - before[0],
+        "tables": after[1] - before[1],
+        "finished": finished,
+    }
+
+
+MEMORY: Mapping[str, Callable[[int], Mapping[str, int]]] = {
+    "copool": _memory_copool,
+    "greenlet": _memory_greenlet,
+    "generator": _memory_generator,
+    "asyncio": _memory_asyncio,
+    "thread": _memory_thread,
+}
+
+
+# --- quiet ----------------------------------------------------------------
+
+
+def maker_of(subject: str) -> Callable[[], object]:
+    """Return what creates, runs and finishes one."""
+
+    def empty() -> None:
+        pass
+
+    if subject == "copool":
+        import copool
+
+        make = copool.Coroutine
+        return lambda: make(empty).enter()
+    if subject == "greenlet":
+        from greenlet import greenlet
+
+        return lambda: greenlet(empty).switch()
+    raise ImpossibleError(f"not measured for {subject}")
+
+
+def quiet(subject: str, n: int) -> None:
+    """Print the page faults that n of them take, then whether they are silent."""
+    import gc
+    import resource
+
+    run = maker_of(subject)
+    gc.disable()
+
+    def many() -> None:
+        for _ in repeat(None, n):
+            run()
+
+    many()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    many()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
+    emit({"faults": faults})
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_STRICT, 0, 0, 0) != 0:
+        emit({"strict": False})
+        return
+    many()
+    os.write(1, b'{"silent": true}\n')
+
+
+def emit(figures: Mapping[str, object]) -> None:
+    """Print a line now: the process may be killed before its buffers are."""
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Entry point of the process."""
+    what, subject, number = arguments
+    try:
+        if what == "memory":
+            emit(MEMORY[subject](int(number)))
+        else:
+            quiet(subject, int(number))
+    except ImpossibleError as error:
+        emit({"impossible": str(error)})
+    except ImportError as error:
+        emit({"impossible": f"{error.name} is not installed"})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,155 @@
+"""What is measured, and the arithmetic of comparing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Literal, Protocol
+
+Level = Literal["python", "c", "process"]
+
+
+class BenchError(Exception):
+    """The benchmark cannot go on; the message says why."""
+
+
+class WrongResultError(BenchError):
+    """A subject came to a wrong result, so that its time means nothing."""
+
+
+class ImpossibleError(Exception):
+    """A subject cannot do a case; the message says why, for the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One timed run: how long it took and how much verifiably came back."""
+
+    nanoseconds: int
+    operations: int
+    came_back: int
+
+    def verified(self, what: str) -> Sample:
+        """Return itself, or raise WrongResultError when steps are missing.
+
+        >>> Sample(1000, 10, 10).verified("it").nanoseconds
+        1000
+        """
+        if self.came_back != self.operations:
+            raise WrongResultError(
+                f"{what}: {self.came_back} of {self.operations} operations came"
+                " back; report this with the output of `copool bench --list`"
+            )
+        return self
+
+
+class Work(Protocol):
+    """Does a case n times and times that itself.
+
+    With count=True every single operation is counted, which costs time; else
+    what came back is concluded from how the loop ended.
+    """
+
+    def __call__(self, n: int, *, count: bool) -> Sample:
+        """Do it n times."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Names one series: who did what."""
+
+    case: str
+    level: Level
+    variant: str
+    subject: str
+
+    def __str__(self) -> str:
+        variant = f" ({self.variant})" if self.variant else ""
+        return f"{self.case}{variant} by {self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Works that are interleaved, since they are to be compared.
+
+    rounds_at_most and n are for works which are slow to set up.
+    """
+
+    works: Mapping[Key, Work]
+    rounds_at_most: int | None = None
+    n: int | None = None
+    excluded: Mapping[Key, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Figures that are read off rather than timed, such as bytes."""
+
+    keys: Sequence[Key]
+    take: Callable[[], Mapping[Key, float]]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The figures of one subject: one for each round."""
+
+    key: Key
+    unit: str
+    values: tuple[float, ...]
+    n: int = 1
+
+    @property
+    def median(self) -> float:
+        """Half of the rounds were above, half below."""
+        return median(self.values)
+
+    @property
+    def p10(self) -> float:
+        """One round in ten was below."""
+        return self._decile(0)
+
+    @property
+    def p90(self) -> float:
+        """One round in ten was above."""
+        return self._decile(8)
+
+    def _decile(self, index: int) -> float:
+        if len(self.values) == 1:
+            return self.values[0]
+        return quantiles(self.values, n=10, method="inclusive")[index]
+
+
+def ratio(above: Series, below: Series) -> float:
+    """Return the median of the ratios of each round.
+
+    Both were measured in turns, so what disturbs the machine for longer than a
+    round disturbs both, and their ratio hardly at all.
+
+    >>> a = Series(Key("cost", "c", "", "a"), "ns", (10.0, 90.0, 12.0))
+    >>> b = Series(Key("cost", "c", "", "b"), "ns", (5.0, 30.0, 6.0))
+    >>> ratio(a, b)
+    2.0
+    """
+    if len(above.values) != len(below.values):
+        raise BenchError(f"{above.key} and {below.key} were not measured in turns")
+    return median(a / b for a, b in zip(above.values, below.values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that a run of the benchmark found out."""
+
+    machine: Mapping[str, str]
+    settings: Mapping[str, int]
+    series: Mapping[Key, Series]
+    impossible: Mapping[Key, str]
+    notes: Sequence[str]
+
+    def find(
+        self, case: str, level: Level, subject: str, variant: str = ""
+    ) -> Series | None:
+        """Return the series with this name, or None when it wasn't measured."""
+        return self.series.get(Key(case, level, variant, subject))

@@ -1,0 +1,304 @@
+"""The results as tables, for a terminal or as markdown, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+from copool.bench.cases import Case, threads_variant
+from copool.bench.clevel import compiler
+from copool.bench.model import BenchError, Key, Level, Results, Series, ratio
+from copool.bench.targets import Verdict
+
+LEVEL_TITLES: dict[Level, str] = {
+    "python": "from Python",
+    "c": "C level",
+    "process": "in a process of its own",
+}
+# Whom the others are compared with: the subject, the heading, and whether the
+# subject's figure is above the line.
+COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
+    "python": (("greenlet", "greenlet ÷ it", True), ("generator", "it ÷ gen.", False)),
+    "c": (("mutex", "mutex ÷ it", True), ("boost", "it ÷ boost", False)),
+    "process": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text, yet without a form."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def machine() -> dict[str, str]:
+    """Say what the figures were measured on."""
+    model = platform.machine()
+    with open("/proc/cpuinfo") as cpuinfo:
+        for line in cpuinfo:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    try:
+        greenlet = metadata.version("greenlet")
+    except metadata.PackageNotFoundError:
+        greenlet = "none"
+    return {
+        "cpu": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "libc": " ".join(platform.libc_ver()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "compiler": compiler(),
+        "greenlet": greenlet,
+    }
+
+
+def machine_line(results: Results) -> str:
+    """Return the machine and the versions in one line."""
+    m = results.machine
+    return (
+        f"{m['cpu']}, {m['cores']} processors, {m['system']}, {m['libc']};"
+        f" {m['python']}, greenlet {m['greenlet']}, core built by {m['compiler']}"
+    )
+
+
+def amount(value: float, unit: str) -> str:
+    """Write a figure with its unit, three digits of it.
+
+    >>> amount(182.4, "ns/op"), amount(10_412, "ns/op"), amount(0.9, "ns/op")
+    ('182 ns', '10.4 µs', '0.90 ns')
+    >>> amount(4321.6, "bytes")
+    '4,322 bytes'
+    """
+    if unit == "bytes":
+        return f"{value:,.0f} bytes"
+    if unit != "ns/op":
+        return f"{value:,g}"
+    name = "ns"
+    for larger in ("µs", "ms"):
+        if value >= 1000:
+            value, name = value / 1000, larger
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} {name}"
+
+
+def times(factor: float) -> str:
+    """Write a ratio.
+
+    >>> times(52.13), times(1.2345), times(733.3)
+    ('52.1×', '1.23×', '733×')
+    """
+    digits = 2 if factor < 10 else 1 if factor < 100 else 0
+    return f"{factor:.{digits}f}×"
+
+
+def spread(series: Series) -> str:
+    """Write the range from the first to the last decile."""
+    if len(series.values) == 1:
+        return ""
+    low, high = amount(series.p10, series.unit), amount(series.p90, series.unit)
+    if low.split()[-1] == high.split()[-1]:
+        low = low.split()[0]
+    return f"{low} – {high}"
+
+
+def keys_of(results: Results, case: str, level: Level) -> list[Key]:
+    """Return who took part or could not, in the order of the plan."""
+    every = [*results.series, *results.impossible]
+    keys = [key for key in every if (key.case, key.level) == (case, level)]
+    variants = list(dict.fromkeys(key.variant for key in keys))
+    return sorted(keys, key=lambda key: variants.index(key.variant))
+
+
+def compared(results: Results, key: Key, other: str, above: bool) -> float | None:
+    """Return the ratio of a series to that of another subject, if there are both."""
+    series = results.series.get(key)
+    base = results.find(key.case, key.level, other, key.variant)
+    if series is None or base is None or series is base:
+        return None
+    return ratio(base, series) if above else ratio(series, base)
+
+
+def scaling_of(results: Results, key: Key) -> float | None:
+    """Return the throughput over that of one thread, for the threads case."""
+    one = results.find(key.case, key.level, key.subject, threads_variant(1))
+    series = results.series.get(key)
+    if key.case != "threads" or one is None or series is None:
+        return None
+    return ratio(one, series)
+
+
+def tables(results: Results, cases: Sequence[Case]) -> Iterator[Table]:
+    """Make a table for each case and level that was measured."""
+    for case in cases:
+        for level in LEVEL_TITLES:
+            keys = keys_of(results, case.name, level)
+            if keys:
+                yield table_of(results, case, level, keys)
+
+
+def table_of(results: Results, case: Case, level: Level, keys: list[Key]) -> Table:
+    """Make the table of a case at a level; columns without figures stay out."""
+    has_variants = any(key.variant for key in keys)
+    comparisons = [
+        comparison
+        for comparison in COMPARISONS[level]
+        if any(compared(results, key, comparison[0], comparison[2]) for key in keys)
+    ]
+    has_spread = any(
+        key in results.series and len(results.series[key].values) > 1 for key in keys
+    )
+    columns = ["subject"]
+    columns += [""] if has_variants else []
+    columns += ["median"]
+    columns += ["10 – 90 %"] if has_spread else []
+    columns += [heading for _, heading, _ in comparisons]
+    columns += ["scaling"] if case.name == "threads" else []
+    rows = []
+    for key in keys:
+        row = [key.subject]
+        row += [key.variant] if has_variants else []
+        series = results.series.get(key)
+        if series is None:
+            row.append(results.impossible[key])
+        else:
+            row.append(amount(series.median, series.unit))
+            row += [spread(series)] if has_spread else []
+            factors = [compared(results, key, o, above) for o, _, above in comparisons]
+            if case.name == "threads":
+                factors.append(scaling_of(results, key))
+            row += ["" if factor is None else times(factor) for factor in factors]
+        rows.append(tuple(row + [""] * (len(columns) - len(row))))
+    title = f"{case.name}, {LEVEL_TITLES[level]}: {case.title}"
+    return Table(title, tuple(columns), tuple(rows))
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """Make the table of --check."""
+    words = {True: "reached", False: "MISSED", None: "not measured"}
+    rows = []
+    for verdict in verdicts:
+        figure = verdict.figure
+        if figure is None:
+            written = ""
+        elif verdict.target.unit == "×":
+            written = times(figure)
+        else:
+            written = f"{figure:,.6g}{verdict.target.unit}"
+        rows.append(
+            (verdict.target.text, verdict.target.bound, written, words[verdict.reached])
+        )
+    return Table("targets", ("target", "bound", "measured", ""), tuple(rows))
+
+
+def print_tables(
+    results: Results, cases: Sequence[Case], verdicts: Sequence[Verdict]
+) -> None:
+    """Print all for a person to read."""
+    try:
+        from rich.console import Console
+        from rich.table import Table as RichTable
+    except ImportError:
+        raise missing("rich", "tables on a terminal") from None
+    console = Console()
+    console.print(f"[dim]{machine_line(results)}[/dim]", highlight=False)
+    every = [*tables(results, cases)]
+    every += [verdict_table(verdicts)] if verdicts else []
+    for table in every:
+        rich_table = RichTable(title=table.title, title_justify="left", box=None)
+        for index, column in enumerate(table.columns):
+            rich_table.add_column(column, justify="left" if index == 0 else "right")
+        for row in table.rows:
+            style = "bold" if row[0] in ("copool", "magazine") else ""
+            style = "red" if row[-1] == "MISSED" else style
+            rich_table.add_row(*row, style=style)
+        console.print()
+        console.print(rich_table)
+    for note in results.notes:
+        console.print(f"\n[dim]{note}[/dim]", highlight=False)
+
+
+def markdown(
+    results: Results, cases: Sequence[Case], verdicts: Sequence[Verdict]
+) -> str:
+    """Return all as markdown, for `docs/benchmarks.md`."""
+    lines = [machine_line(results) + ".", ""]
+    every = [*tables(results, cases)]
+    every += [verdict_table(verdicts)] if verdicts else []
+    for table in every:
+        lines += [f"**{table.title}**", ""]
+        lines.append("| " + " | ".join(table.columns) + " |")
+        lines.append("|---" + "|--:" * (len(table.columns) - 1) + "|")
+        lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+        lines.append("")
+    lines += [f"{note}\n" for note in results.notes]
+    return "\n".join(lines)
+
+
+def put_between_marks(document: str, text: str, version: str) -> str | None:
+    r"""Replace what a document has for a version of Python; None if it has no place.
+
+    >>> page = "a\n<!-- bench 3.12 -->\nold\n<!-- end -->\nb"
+    >>> put_between_marks(page, "new", "3.12")
+    'a\n<!-- bench 3.12 -->\nnew\n<!-- end -->\nb'
+    """
+    head, mark, rest = document.partition(f"<!-- bench {version} -->\n")
+    _, end, tail = rest.partition("<!-- end -->")
+    if not mark or not end:
+        return None
+    return f"{head}{mark}{text.rstrip()}\n{end}{tail}"
+
+
+def to_json(
+    results: Results, cases: Sequence[Case], verdicts: Sequence[Verdict]
+) -> str:
+    """Return all as JSON, with the figures of every round."""
+    series = [
+        asdict(s.key)
+        | {"unit": s.unit, "n": s.n, "median": s.median, "p10": s.p10, "p90": s.p90}
+        | {"values": list(s.values)}
+        for s in results.series.values()
+    ]
+    ratios = [
+        asdict(key) | {"of": heading, "ratio": factor}
+        for key in results.series
+        for other, heading, above in COMPARISONS[key.level]
+        if (factor := compared(results, key, other, above)) is not None
+    ]
+    document = {
+        "format": 1,
+        "machine": dict(results.machine),
+        "settings": dict(results.settings),
+        "cases": {case.name: case.title for case in cases},
+        "series": series,
+        "impossible": [
+            asdict(key) | {"why": why} for key, why in results.impossible.items()
+        ],
+        "ratios": ratios,
+        "targets": [
+            {
+                "target": verdict.target.text,
+                "bound": verdict.target.bound,
+                "figure": verdict.figure,
+                "reached": verdict.reached,
+            }
+            for verdict in verdicts
+        ],
+        "notes": list(results.notes),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def missing(module: str, what: str) -> BenchError:
+    """Return the error for an extra that is not installed."""
+    return BenchError(
+        f"{what} needs {module}, which is not installed:"
+        " run `pip install 'copool[bench]'`"
+    )

@@ -1,0 +1,477 @@
+"""copool, greenlet and generators, each doing every case in its best way.
+
+What all have in common: whatever can be looked up beforehand is; `repeat(None,
+n)` is the loop, inside and outside; the collector is off (the runner's doing).
+A subject is a class with a method for each case it can do.
+
+A body that yields does so exactly n times and then returns DONE. The driver
+enters n times, then once more without timing: only if every step was made, no
+more and no less, does it see DONE just then. For the cases without such a
+loop, `count` makes bodies that count; the runner asks for that before it
+starts timing.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Generator
+from itertools import repeat
+from time import perf_counter_ns as clock
+from typing import TYPE_CHECKING, Any
+
+import copool
+from copool.bench.model import ImpossibleError, Sample
+
+if TYPE_CHECKING:
+    import greenlet as greenlet_module
+
+    from copool._pool import Policy
+
+NESTING = 1000
+DEPTH = 10
+DONE = object()
+
+
+def call_at_depth(function: Callable[[], object], depth: int = DEPTH) -> None:
+    """Call function ten C frames down: each level goes through `sorted`."""
+    if depth == 0:
+        function()
+    else:
+
+        def key(_: object) -> int:
+            call_at_depth(function, depth - 1)
+            return 0
+
+        sorted((0,), key=key)
+
+
+def empty() -> object:
+    """Return DONE: the body of a coroutine that has nothing to do."""
+    return DONE
+
+
+class Counter:
+    """Stands in for a body and counts how often it was gone through."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> object:
+        """Count, and return DONE."""
+        self.count += 1
+        return DONE
+
+
+def judged(
+    elapsed: int, n: int, last: object, counter: Counter | None = None
+) -> Sample:
+    """Conclude from the last result, and the counter if any, what came back."""
+    came_back = n if last is DONE else 0
+    if counter is not None and last is DONE:
+        came_back = counter.count
+    return Sample(elapsed, n, came_back)
+
+
+def function_call(n: int, *, count: bool) -> Sample:
+    """Call an empty function: the baseline."""
+    counter = Counter() if count else None
+    function: Callable[[], object] = counter or empty
+    last: object = None
+    start = clock()
+    for _ in repeat(None, n):
+        last = function()
+    return judged(clock() - start, n, last, counter)
+
+
+class CopoolSubject:
+    """copool's own, with one of its pool policies."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def prepare(self) -> None:
+        """Make the policy the one in use and its pool a warm one."""
+        copool.configure(policy=self.policy)
+        for _ in range(256):
+            copool.Coroutine(empty).enter()
+
+    def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
+        self.prepare()
+        counter = Counter() if count else None
+        body: Callable[[], object] = counter or empty
+        make = copool.Coroutine
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            last = make(body).enter()
+        return judged(clock() - start, n, last, counter)
+
+    def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
+        self.prepare()
+        counter = Counter() if count else None
+        make, yield_ = copool.Coroutine, copool.yield_
+
+        def body() -> object:
+            yield_()
+            return DONE
+
+        def counting_body() -> object:
+            yield_()
+            return counter() if counter else None
+
+        function = counting_body if count else body
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            co = make(function)
+            co.enter()
+            last = co.enter()
+        return judged(clock() - start, n, last, counter)
+
+    def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
+        self.prepare()
+        yield_ = copool.yield_
+
+        def body() -> object:
+            for _ in repeat(None, n + 1):
+                yield_()
+            return DONE
+
+        return self._time_enter(copool.Coroutine(body).enter, n)
+
+    def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
+        self.prepare()
+        yield_ = copool.yield_
+
+        def at_bottom() -> None:
+            for _ in repeat(None, n + 1):
+                yield_()
+
+        def body() -> object:
+            call_at_depth(at_bottom)
+            return DONE
+
+        return self._time_enter(copool.Coroutine(body).enter, n)
+
+    @staticmethod
+    def _time_enter(enter: Callable[[], object], n: int) -> Sample:
+        enter()
+        start = clock()
+        for _ in repeat(None, n):
+            enter()
+        elapsed = clock() - start
+        return judged(elapsed, n, enter())
+
+    def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
+        self.prepare()
+        make = copool.Coroutine
+        reached = 0
+
+        def nest(left: int) -> None:
+            nonlocal reached
+            reached += 1
+            if left > 1:
+                make(nest).enter(left - 1)
+
+        start = clock()
+        for _ in repeat(None, n):
+            make(nest).enter(NESTING)
+        return Sample(clock() - start, n * NESTING, reached)
+
+    def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
+        self.prepare()
+        yield_ = copool.yield_
+
+        def body() -> object:
+            for _ in repeat(None, n + 1):
+                yield_()
+            return DONE
+
+        enters = [copool.Coroutine(body).enter for _ in range(width)]
+        return time_crowd(enters, n)
+
+
+def time_crowd(enters: list[Callable[[], object]], n: int) -> Sample:
+    """Go n times round, entering each in turn."""
+    for enter in enters:
+        enter()
+    start = clock()
+    for _ in repeat(None, n):
+        for enter in enters:
+            enter()
+    elapsed = clock() - start
+    finished = sum(enter() is DONE for enter in enters)
+    return Sample(elapsed, n * len(enters), n * finished)
+
+
+class GreenletSubject:
+    """greenlet, with `switch` bound beforehand wherever it can be."""
+
+    def __init__(self, greenlet: type[greenlet_module.greenlet], current: Any) -> None:
+        self.greenlet = greenlet
+        self.current = current
+
+    def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
+        counter = Counter() if count else None
+        body: Callable[[], object] = counter or empty
+        make = self.greenlet
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            last = make(body).switch()
+        return judged(clock() - start, n, last, counter)
+
+    def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
+        counter = Counter() if count else None
+        make, switch_back = self.greenlet, self.current().switch
+
+        def body() -> object:
+            switch_back()
+            return DONE
+
+        def counting_body() -> object:
+            switch_back()
+            return counter() if counter else None
+
+        function = counting_body if count else body
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            co = make(function)
+            co.switch()
+            last = co.switch()
+        return judged(clock() - start, n, last, counter)
+
+    def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
+        switch_back = self.current().switch
+
+        def body() -> object:
+            for _ in repeat(None, n + 1):
+                switch_back()
+            return DONE
+
+        return self._time_switch(self.greenlet(body).switch, n)
+
+    def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
+        switch_back = self.current().switch
+
+        def at_bottom() -> None:
+            for _ in repeat(None, n + 1):
+                switch_back()
+
+        def body() -> object:
+            call_at_depth(at_bottom)
+            return DONE
+
+        return self._time_switch(self.greenlet(body).switch, n)
+
+    @staticmethod
+    def _time_switch(switch: Callable[[], object], n: int) -> Sample:
+        switch()
+        start = clock()
+        for _ in repeat(None, n):
+            switch()
+        elapsed = clock() - start
+        return judged(elapsed, n, switch())
+
+    def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
+        make = self.greenlet
+        reached = 0
+
+        def nest(left: int) -> None:
+            nonlocal reached
+            reached += 1
+            if left > 1:
+                make(nest).switch(left - 1)
+
+        try:
+            with deep_recursion():
+                start = clock()
+                for _ in repeat(None, n):
+                    make(nest).switch(NESTING)
+                elapsed = clock() - start
+        except RecursionError:
+            raise ImpossibleError("RecursionError: one stack for all") from None
+        return Sample(elapsed, n * NESTING, reached)
+
+    def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
+        switch_back = self.current().switch
+
+        def body() -> object:
+            for _ in repeat(None, n + 1):
+                switch_back()
+            return DONE
+
+        return time_crowd([self.greenlet(body).switch for _ in range(width)], n)
+
+
+class deep_recursion:
+    """Let Python calls nest deeper, for subjects without limits of their own."""
+
+    def __enter__(self) -> None:
+        self.limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(self.limit + 20 * NESTING)
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.setrecursionlimit(self.limit)
+
+
+Driver = Callable[[Generator[None, None, None], int], Sample]
+
+
+def drive_by_next(generator: Generator[None, None, None], n: int) -> Sample:
+    """Resume with the built-in function."""
+    next(generator)
+    start = clock()
+    for _ in repeat(None, n):
+        next(generator)
+    elapsed = clock() - start
+    return judged(elapsed, n, next(generator, DONE))
+
+
+def drive_by_send(generator: Generator[None, None, None], n: int) -> Sample:
+    """Resume with a method call, which Python specialises."""
+    next(generator)
+    start = clock()
+    for _ in repeat(None, n):
+        generator.send(None)
+    elapsed = clock() - start
+    return judged(elapsed, n, next(generator, DONE))
+
+
+def drive_by_bound_send(generator: Generator[None, None, None], n: int) -> Sample:
+    """Resume with a method that was bound beforehand."""
+    send = generator.send
+    next(generator)
+    start = clock()
+    for _ in repeat(None, n):
+        send(None)
+    elapsed = clock() - start
+    return judged(elapsed, n, next(generator, DONE))
+
+
+@functools.cache
+def fastest_driver() -> Driver:
+    """Return the driver that does best in this version of Python."""
+
+    def body(n: int) -> Generator[None, None, None]:
+        for _ in repeat(None, n + 1):
+            yield
+
+    def best_time(driver: Driver) -> int:
+        return min(driver(body(5000), 5000).nanoseconds for _ in range(9))
+
+    drivers: list[Driver] = [drive_by_next, drive_by_send, drive_by_bound_send]
+    return min(drivers, key=best_time)
+
+
+class GeneratorSubject:
+    """A plain generator; `send` or `next`, whichever is the faster."""
+
+    def lifecycle(self, n: int, *, count: bool) -> Sample:
+        """Create, run and finish n of them."""
+        counter = Counter() if count else None
+
+        def body() -> Generator[None, None, None]:
+            return
+            yield
+
+        def counting_body() -> Generator[None, None, None]:
+            if counter:
+                counter()
+            return
+            yield
+
+        function = counting_body if count else body
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            last = next(function(), DONE)
+        return judged(clock() - start, n, last, counter)
+
+    def cost(self, n: int, *, count: bool) -> Sample:
+        """Create, enter, yield, enter and finish n of them."""
+        counter = Counter() if count else None
+
+        def body() -> Generator[None, None, None]:
+            yield
+
+        def counting_body() -> Generator[None, None, None]:
+            yield
+            if counter:
+                counter()
+
+        function = counting_body if count else body
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            co = function()
+            next(co)
+            last = next(co, DONE)
+        return judged(clock() - start, n, last, counter)
+
+    def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times."""
+
+        def body() -> Generator[None, None, None]:
+            for _ in repeat(None, n + 1):
+                yield
+
+        return fastest_driver()(body(), n)
+
+    def deep_yield(self, n: int, *, count: bool) -> Sample:
+        """Switch there and back n times, from ten C frames down."""
+        raise ImpossibleError("it yields to its direct caller only")
+
+    def nesting(self, n: int, *, count: bool) -> Sample:
+        """Have 1000 enter one another, n times."""
+        reached = 0
+
+        def nest(left: int) -> Generator[None, None, None]:
+            nonlocal reached
+            reached += 1
+            if left > 1:
+                next(nest(left - 1), None)
+            return
+            yield
+
+        try:
+            with deep_recursion():
+                start = clock()
+                for _ in repeat(None, n):
+                    next(nest(NESTING), None)
+                elapsed = clock() - start
+        except RecursionError:
+            raise ImpossibleError("RecursionError: one stack for all") from None
+        return Sample(elapsed, n * NESTING, reached)
+
+    def crowd(self, n: int, *, count: bool, width: int) -> Sample:
+        """Go n times round a crowd of that width."""
+
+        def body() -> Generator[None, None, None]:
+            for _ in repeat(None, n + 1):
+                yield
+
+        generators = [body() for _ in range(width)]
+        for generator in generators:
+            next(generator)
+        start = clock()
+        for _ in repeat(None, n):
+            for generator in generators:
+                next(generator)
+        elapsed = clock() - start
+        finished = sum(next(generator, DONE) is DONE for generator in generators)
+        return Sample(elapsed, n * width, n * finished)

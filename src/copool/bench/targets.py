@@ -1,0 +1,201 @@
+"""What copool is to reach, and whether a run of the benchmark shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from copool.bench.cases import ALIVE, cores, threads_variant
+from copool.bench.model import Level, Results, ratio
+
+Measure = Callable[[Results], float | None]
+
+# Below this part of the ideal, the machine was too busy to judge how we scale.
+MACHINE_SCALES = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound for a figure; the figure is None when it wasn't measured."""
+
+    case: str
+    text: str
+    measure: Measure
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def bound(self) -> str:
+        """The bound in writing."""
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}{self.unit}"
+        return f"≤ {self.at_most:g}{self.unit}"
+
+    def reached_by(self, figure: float) -> bool:
+        """Tell whether the figure keeps to the bound."""
+        if self.at_least is not None:
+            return figure >= self.at_least
+        return self.at_most is not None and figure <= self.at_most
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target, what was measured, and whether it is reached (None: no figure)."""
+
+    target: Target
+    figure: float | None
+    reached: bool | None
+
+
+def faster(
+    case: str, level: Level, subject: str, than: str, variant: str = ""
+) -> Measure:
+    """Return a measure: how many times as long the other one takes."""
+
+    def measure(results: Results) -> float | None:
+        one = results.find(case, level, subject, variant)
+        other = results.find(case, level, than, variant)
+        return ratio(other, one) if one and other else None
+
+    return measure
+
+
+def slower(case: str, level: Level, subject: str, than: str) -> Measure:
+    """Return a measure: how many times as long as the other one it takes."""
+    return faster(case, level, than, subject)
+
+
+def figure(case: str, level: Level, subject: str, variant: str = "") -> Measure:
+    """Return a measure: the median itself."""
+
+    def measure(results: Results) -> float | None:
+        series = results.find(case, level, subject, variant)
+        return series.median if series else None
+
+    return measure
+
+
+def scaling(subject: str, threads: int) -> Measure:
+    """Return a measure: the throughput of so many threads over that of one.
+
+    There is none where plain calls don't scale either: then something else had
+    the processors.
+    """
+
+    def scaled(results: Results, name: str) -> float | None:
+        one = results.find("threads", "c", name, threads_variant(1))
+        many = results.find("threads", "c", name, threads_variant(threads))
+        return ratio(one, many) if one and many else None
+
+    def measure(results: Results) -> float | None:
+        calls = scaled(results, "call")
+        if cores() < threads or calls is None or calls < MACHINE_SCALES * threads:
+            return None
+        return scaled(results, subject)
+
+    return measure
+
+
+def _against_greenlet(case: str, times: float) -> Target:
+    return Target(
+        case,
+        f"{case}: times faster than greenlet",
+        faster(case, "python", "copool", "greenlet"),
+        "×",
+        at_least=times,
+    )
+
+
+def _against_generator(case: str, times: float) -> Target:
+    return Target(
+        case,
+        f"{case}: times a generator's",
+        slower(case, "python", "copool", "generator"),
+        "×",
+        at_most=times,
+    )
+
+
+TARGETS: tuple[Target, ...] = (
+    _against_greenlet("lifecycle", 50),
+    _against_greenlet("cost", 45),
+    _against_greenlet("yield", 7),
+    _against_greenlet("deep-yield", 28),
+    _against_generator("cost", 1.3),
+    _against_generator("yield", 1.4),
+    Target(
+        "cost",
+        "cost, C: release faster than mutex",
+        faster("cost", "c", "release", "mutex"),
+        "×",
+        at_least=1.33,
+    ),
+    Target(
+        "cost",
+        "cost, C: magazine faster than mutex",
+        faster("cost", "c", "magazine", "mutex"),
+        "×",
+        at_least=1,
+    ),
+    Target(
+        "cost",
+        "cost, C: magazine faster than release",
+        faster("cost", "c", "magazine", "release"),
+        "×",
+        at_least=1,
+    ),
+    Target(
+        "cost",
+        "cost, C: times Boost.Context's pooled fibers",
+        slower("cost", "c", "magazine", "boost"),
+        "×",
+        at_most=1,
+    ),
+    Target(
+        "threads",
+        "threads, C: two on magazine over one, when plain calls scale",
+        scaling("magazine", 2),
+        "×",
+        at_least=1.9,
+    ),
+    Target(
+        "memory",
+        "memory: resident, suspended three calls deep",
+        figure("memory", "process", "copool", "resident"),
+        " bytes",
+        at_most=5120,
+    ),
+    Target(
+        "memory",
+        f"memory: {ALIVE:,} alive at once finish",
+        figure("memory", "process", "copool", f"{ALIVE:,} alive"),
+        "",
+        at_least=ALIVE,
+    ),
+    Target(
+        "quiet",
+        "quiet: page faults in a warm lifecycle",
+        figure("quiet", "process", "copool", "page faults"),
+        "",
+        at_most=0,
+    ),
+    Target(
+        "quiet",
+        "quiet: system calls in a warm lifecycle (1: some)",
+        figure("quiet", "process", "copool", "makes system calls"),
+        "",
+        at_most=0,
+    ),
+)
+
+
+def judge(results: Results, cases: Sequence[str]) -> list[Verdict]:
+    """Compare the run with every target of the cases in it."""
+    verdicts = []
+    for target in TARGETS:
+        if target.case in cases:
+            value = target.measure(results)
+            reached = None if value is None else target.reached_by(value)
+            verdicts.append(Verdict(target, value, reached))
+    return verdicts
