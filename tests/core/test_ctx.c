@@ -21,21 +21,32 @@
 enum { STACK = 64 * 1024 };
 static _Alignas(16) char stack[STACK];
 static struct ctx here, there;
+static bool begun;
 static struct record events;
+
+static void
+make_below(char *top, ctx_entry *entry)
+{
+    begun = false;
+    ctx_make(&there, stack, top, entry);
+}
 
 static void
 make(ctx_entry *entry)
 {
     memset(&events, 0, sizeof events);
-    ctx_make(&there, stack, stack + STACK, entry);
+    make_below(stack + STACK, entry);
 }
 
-/* Out of line, as in coro.c: the state of the registers around it is that of
- * a call. */
+/* Out of line, so that the state of the registers around it is that of a
+ * call. */
 __attribute__((noinline)) static void *
 enter(void *value)
 {
-    return ctx_switch(&here, &there, value);
+    if (begun)
+        return ctx_switch(&here, &there, value);
+    begun = true;
+    return ctx_begin(&here, &there, value);
 }
 
 __attribute__((noinline)) static void *
@@ -113,7 +124,7 @@ stack_is_aligned_for_any_top(void)
     for (cut = 0; cut < 32; cut++) {
         char *top = stack + STACK - cut;
 
-        ctx_make(&there, stack, top, aligned_entry);
+        make_below(top, aligned_entry);
         enter(NULL);
         ctx_gone(&there);
         EXPECT_EQ(entry_frame % 16, 0);
@@ -130,7 +141,7 @@ make_writes_a_word_below_the_top_at_most(void)
     size_t changed = 0, i;
 
     memset(stack, 0x5a, STACK);
-    ctx_make(&there, stack, top, aligned_entry);
+    make_below(top, aligned_entry);
     for (i = 0; i < STACK; i++)
         if (stack[i] != 0x5a) {
             changed++;
@@ -307,14 +318,16 @@ registers_are_kept_on_both_sides(void)
 static int
 rounding(void)
 {
-    /* Both units of x86 must agree: fegetround() looks at one only. */
+    /* Both units of x86 must agree: fegetround() looks at one only. Valgrind
+     * keeps the mode but rounds to the nearest all the same. */
     volatile double one = 1, third = 3;
     volatile long double long_one = 1, long_third = 3;
-    bool up = one / third * 3 > 1 || long_one / long_third * 3 > 1;
     int mode = fegetround();
 
-    if (mode == FE_UPWARD)
-        EXPECT(up);
+    if (mode == FE_UPWARD && !under_valgrind()) {
+        EXPECT(one / third * 3 > 1);
+        EXPECT(long_one / long_third * 3 > 1);
+    }
     return mode;
 }
 
@@ -364,13 +377,13 @@ inherits_entry(void *first)
 }
 
 static void
-context_starts_with_the_rounding_of_its_maker(void)
+context_starts_with_the_rounding_of_who_enters_first(void)
 {
-    fesetround(FE_DOWNWARD);
     make(inherits_entry);
-    fesetround(FE_TONEAREST);
+    fesetround(FE_DOWNWARD);
     enter(NULL);
-    EXPECT_EQ(rounding(), FE_TONEAREST);
+    EXPECT_EQ(rounding(), FE_DOWNWARD);
+    fesetround(FE_TONEAREST);
     ctx_gone(&there);
 }
 
@@ -571,6 +584,10 @@ signals_may_come_at_any_time(void)
     uintptr_t n = 0;
     int wanted = (int)test_rounds(500);
 
+#ifdef __SANITIZE_THREAD__
+    test_skip("ThreadSanitizer holds signals back until the next system call");
+    return;
+#endif
     signals = 0;
     enough = false;
     make(ticks_entry);
@@ -598,8 +615,8 @@ main(int argc, char **argv)
          make_writes_a_word_below_the_top_at_most},
         {"registers_are_kept_on_both_sides", registers_are_kept_on_both_sides},
         {"rounding_belongs_to_the_context", rounding_belongs_to_the_context},
-        {"context_starts_with_the_rounding_of_its_maker",
-         context_starts_with_the_rounding_of_its_maker},
+        {"context_starts_with_the_rounding_of_who_enters_first",
+         context_starts_with_the_rounding_of_who_enters_first},
         {"flushing_denormals_belongs_to_the_thread",
          flushing_denormals_belongs_to_the_thread},
         {"deep_calls_survive_the_switch", deep_calls_survive_the_switch},
