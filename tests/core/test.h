@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "pool.h"
 
@@ -27,11 +28,13 @@ struct test {
     void (*run)(void);
 };
 
-/* The whole of main(). The list ends with {NULL, NULL}. */
+#define TEST(function) {#function, function}
+#define TESTS_END {NULL, NULL}
+
+/* The whole of main(). The list ends with TESTS_END. */
 int test_main(const struct test *tests, int argc, char **argv);
 
-/* Ends the current test as skipped once it returns: "return test_skip(...)".
- */
+/* The current test counts as skipped, unless it fails. It still runs on. */
 void test_skip(const char *why);
 
 /* --- expectations ------------------------------------------------------- */

@@ -609,20 +609,17 @@ int
 main(int argc, char **argv)
 {
     static const struct test tests[] = {
-        {"values_travel_both_ways", values_travel_both_ways},
-        {"stack_is_aligned_for_any_top", stack_is_aligned_for_any_top},
-        {"make_writes_a_word_below_the_top_at_most",
-         make_writes_a_word_below_the_top_at_most},
-        {"registers_are_kept_on_both_sides", registers_are_kept_on_both_sides},
-        {"rounding_belongs_to_the_context", rounding_belongs_to_the_context},
-        {"context_starts_with_the_rounding_of_who_enters_first",
-         context_starts_with_the_rounding_of_who_enters_first},
-        {"flushing_denormals_belongs_to_the_thread",
-         flushing_denormals_belongs_to_the_thread},
-        {"deep_calls_survive_the_switch", deep_calls_survive_the_switch},
-        {"walks_end_at_the_outermost_frame", walks_end_at_the_outermost_frame},
-        {"signals_may_come_at_any_time", signals_may_come_at_any_time},
-        {NULL, NULL},
+        TEST(values_travel_both_ways),
+        TEST(stack_is_aligned_for_any_top),
+        TEST(make_writes_a_word_below_the_top_at_most),
+        TEST(registers_are_kept_on_both_sides),
+        TEST(rounding_belongs_to_the_context),
+        TEST(context_starts_with_the_rounding_of_who_enters_first),
+        TEST(flushing_denormals_belongs_to_the_thread),
+        TEST(deep_calls_survive_the_switch),
+        TEST(walks_end_at_the_outermost_frame),
+        TEST(signals_may_come_at_any_time),
+        TESTS_END,
     };
 
     return test_main(tests, argc, argv);
