@@ -70,39 +70,71 @@ store_take(struct pool *pool)
     return batch;
 }
 
+/* Under the lock. */
+static void
+store_add(struct pool *pool, struct store *store, struct block *batch)
+{
+    store_push(store, batch);
+    set_stored(pool, stored(pool) + batch->batch_length);
+}
+
+static bool
+store_has_room(struct pool *pool, const struct block *batch)
+{
+    return stored(pool) + batch->batch_length <= pool->options.max_idle;
+}
+
+/* What stays warm is stored at once. The pages of what does not are given back
+ * first and without the lock; until then it is counted nowhere, so that a
+ * fork() meanwhile finds the counts right. */
+static void
+store_give_batch(struct pool *pool, struct block *batch)
+{
+    struct block *block;
+    bool room, warm;
+
+    pool_lock(pool);
+    room = store_has_room(pool, batch);
+    warm = room && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
+    if (warm)
+        store_add(pool, &pool->warm, batch);
+    pool_unlock(pool);
+    if (warm)
+        return;
+    if (room) {
+        for (block = batch; block; block = block->next)
+            arena_discard_deep(&pool->arena, block);
+        pool_lock(pool);
+        room = store_has_room(pool, batch);
+        if (room)
+            store_add(pool, &pool->cold, batch);
+        pool_unlock(pool);
+    }
+    if (!room)
+        pool_destroy_chain(pool, batch);
+}
+
+/* Empties the list; returns what was in it. */
+static struct block *
+take_list(struct list *list)
+{
+    struct block *batch = list->head;
+
+    if (batch)
+        batch->batch_length = list_length(list);
+    list->head = NULL;
+    list_set_length(list, 0);
+    return batch;
+}
+
 /* Empties the list into the store, or into the arena if the store is full. */
 static void
 store_give(struct pool *pool, struct list *list)
 {
-    struct block *batch = list->head, *block;
-    size_t length = list_length(list);
-    bool full, warm;
+    struct block *batch = take_list(list);
 
-    if (!batch)
-        return;
-    list->head = NULL;
-    list_set_length(list, 0);
-    batch->batch_length = length;
-
-    pool_lock(pool);
-    full = stored(pool) + length > pool->options.max_idle;
-    warm = !full && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
-    if (!full)
-        set_stored(pool, stored(pool) + length);
-    if (warm)
-        store_push(&pool->warm, batch);
-    pool_unlock(pool);
-    if (warm)
-        return;
-    if (full) {
-        pool_destroy_chain(pool, batch);
-        return;
-    }
-    for (block = batch; block; block = block->next)
-        arena_discard_deep(&pool->arena, block);
-    pool_lock(pool);
-    store_push(&pool->cold, batch);
-    pool_unlock(pool);
+    if (batch)
+        store_give_batch(pool, batch);
 }
 
 /* --- the magazines ------------------------------------------------------ */
