@@ -228,8 +228,10 @@ magazine_trim(struct pool *pool, struct pool_local *local)
     struct block *batch;
     size_t n = 0;
 
-    if (local)
-        magazine_drain(pool, local);
+    if (local) {
+        n += pool_destroy_chain(pool, take_list(&local->loaded));
+        n += pool_destroy_chain(pool, take_list(&local->previous));
+    }
     while ((batch = store_take(pool)) != NULL)
         n += pool_destroy_chain(pool, batch);
     return n;
