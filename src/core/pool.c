@@ -118,16 +118,21 @@ pool_local_make(struct pool *pool)
     return local;
 }
 
-/* Blocks in use. Under the registry lock. */
+/* Blocks in use. Under the registry lock. Those that finished are counted
+ * first: a block that comes and goes meanwhile makes the result too large
+ * rather than negative. */
 static uint64_t
 count_live(struct pool *pool)
 {
-    uint64_t live = load(&pool->created) - load(&pool->finished);
+    uint64_t finished = load(&pool->finished), created;
     struct pool_local *local;
 
     for (local = pool->locals; local; local = local->next_of_pool)
-        live += load(&local->created) - load(&local->finished);
-    return live;
+        finished += load(&local->finished);
+    created = load(&pool->created);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        created += load(&local->created);
+    return created - finished;
 }
 
 /* --- for the policies --------------------------------------------------- */
@@ -421,13 +426,13 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
 
     memset(s, 0, sizeof *s);
     pthread_mutex_lock(&registry_lock);
-    s->created = load(&pool->created);
-    s->reused = load(&pool->reused);
-    for (local = pool->locals; local; local = local->next_of_pool) {
-        s->created += load(&local->created);
-        s->reused += load(&local->reused);
-    }
     s->live = count_live(pool);
+    s->reused = load(&pool->reused);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        s->reused += load(&local->reused);
+    s->created = load(&pool->created);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        s->created += load(&local->created);
     lost = pool->lost;
     pthread_mutex_unlock(&registry_lock);
 
@@ -442,7 +447,10 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
 
     /* The counts were not read at one moment, and the release policy's is a
      * heuristic by design: what can't be is cut off. */
-    out = out > s->live + lost ? out - s->live - lost : 0;
+    out -= lost;
+    if (s->live > out)
+        s->live = out;
+    out -= s->live;
     s->idle_shared = pool->policy->idle_shared(pool);
     if (s->idle_shared > out)
         s->idle_shared = out;
