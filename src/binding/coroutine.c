@@ -246,9 +246,6 @@ coroutine_throw(PyObject *op, PyObject *exc)
 
     if (!t)
         return NULL;
-    if (self->state == ENTERED ||
-        (self->state == SUSPENDED && self->strand->thread != t))
-        return raise_state(t, self);
     if (PyExceptionClass_Check(exc)) {
         value = PyObject_CallNoArgs(exc);
         if (!value)
@@ -269,6 +266,12 @@ coroutine_throw(PyObject *op, PyObject *exc)
                      "%.200s",
                      Py_TYPE(exc)->tp_name);
         return NULL;
+    }
+    /* Only now: making the exception may have run Python code. */
+    if (self->state == ENTERED ||
+        (self->state == SUSPENDED && self->strand->thread != t)) {
+        Py_DECREF(value);
+        return raise_state(t, self);
     }
     PyErr_Restore(Py_NewRef(Py_TYPE(value)), value,
                   PyException_GetTraceback(value));
@@ -664,10 +667,28 @@ coroutine_free(PyObject *face)
 
 /* --- functions of the module -------------------------------------------- */
 
+/* The exception that is set was thrown in: raise it as if by the function that
+ * yielded, in the context of what that function is handling. */
+static void
+raise_here(void)
+{
+    struct error error;
+
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    if (error.traceback)
+        PyException_SetTraceback(error.value, error.traceback);
+    PyErr_SetObject(error.type, error.value);
+    Py_DECREF(error.type);
+    Py_DECREF(error.value);
+    Py_XDECREF(error.traceback);
+}
+
 static PyObject *
 core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = get_thread();
+    PyObject *value;
     struct strand *s;
 
     if (CO_UNLIKELY(!t))
@@ -687,7 +708,10 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                         "copool.Coroutine(function).enter()");
         return NULL;
     }
-    return strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+    value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+    if (CO_UNLIKELY(!value))
+        raise_here();
+    return value;
 }
 
 static PyObject *
