@@ -475,14 +475,16 @@ static PyObject *
 coroutine_repr(PyObject *op)
 {
     Coroutine *self = (Coroutine *)op;
-    PyObject *name = NULL, *text;
+    PyObject *fn = self->fn, *name, *text;
 
-    if (self->fn) {
-        name = PyObject_GetAttrString(self->fn, "__qualname__");
+    if (fn) {
+        Py_INCREF(fn); /* looking it up may end the coroutine */
+        name = PyObject_GetAttrString(fn, "__qualname__");
         if (!name) {
             PyErr_Clear();
-            name = PyObject_Repr(self->fn);
+            name = PyObject_Repr(fn);
         }
+        Py_DECREF(fn);
         if (!name)
             return NULL;
         text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>",
