@@ -169,19 +169,31 @@ resume(struct thread_record *t, Coroutine *self, PyObject *value)
 
 static const struct face_ops ops;
 
+static PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
+                                 Py_ssize_t nargs);
+
 /* Copies what it needs of args before control first comes back. */
 __attribute__((noinline)) static PyObject *
 start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
-    struct strand *s =
-        strand_create(t, (PyObject *)self, &ops, self->context);
-    struct strand_start begin = {s, self->fn, args, nargs, blocks_budget};
+    PyObject *context =
+        self->context ? Py_NewRef(self->context) : strand_context(t);
+    struct strand_start begin = {NULL, self->fn, args, nargs, blocks_budget};
+    struct strand *s;
 
+    if (CO_UNLIKELY(!context))
+        return NULL;
+    if (CO_UNLIKELY(self->state != CREATED)) {
+        /* A finalizer was faster, if the context had to be made. */
+        Py_DECREF(context);
+        return coroutine_enter((PyObject *)self, args, nargs);
+    }
+    s = strand_create(t, (PyObject *)self, &ops, context);
     if (CO_UNLIKELY(!s))
         return NULL; /* still CREATED: it may be tried again */
     Py_CLEAR(self->context);
-    self->strand = s;
+    self->strand = begin.strand = s;
     entered(t, self, s);
     return left(self, s, strand_begin(t, &begin));
 }
@@ -594,8 +606,7 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->fn);
     Py_VISIT(self->context);
     if (self->state == SUSPENDED)
-        return tstate_traverse(&self->strand->slice, &self->strand->root, visit,
-                               arg);
+        return strand_traverse(self->strand, visit, arg);
     return 0;
 }
 
