@@ -32,9 +32,14 @@ typedef struct {
     bool finalized; /* tp_finalize was called, which is once for an object */
 } Coroutine;
 
-/* Whether a face can be reused at once: not in builds that look for mistakes,
- * where memory that is freed should be seen to be free. */
-enum { MAX_FREE = CO_CHECK ? 0 : 256 };
+/* Faces that a thread keeps to be reused at once. None in builds that look for
+ * mistakes, where memory that is freed should be seen to be free. A face on the
+ * free list keeps the reference to its type. */
+#if CO_CHECK || defined(Py_REF_DEBUG)
+enum { MAX_FREE = 0 };
+#else
+enum { MAX_FREE = 256 };
+#endif
 
 static void
 assert_consistent(const Coroutine *self)
@@ -516,7 +521,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
     struct thread_record *t = thread_record_last;
     Coroutine *self;
 
-    if (CO_UNLIKELY(!PyCallable_Check(fn))) {
+    if (CO_UNLIKELY(!Py_TYPE(fn)->tp_call)) {
         PyErr_Format(PyExc_TypeError,
                      "Coroutine() needs a callable, not %.200s; pass the "
                      "function itself, its arguments go to the first enter()",
@@ -538,7 +543,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
         self = (Coroutine *)t->free_faces;
         t->free_faces = self->fn;
         t->free_count--;
-        PyObject_Init((PyObject *)self, type);
+        Py_SET_REFCNT((PyObject *)self, 1);
     } else {
         self = PyObject_GC_New(Coroutine, type);
         if (!self)
@@ -663,9 +668,9 @@ coroutine_dealloc(PyObject *op)
         self->fn = t->free_faces;
         t->free_faces = op;
         t->free_count++;
-    } else {
-        PyObject_GC_Del(op);
+        return;
     }
+    PyObject_GC_Del(op);
     Py_DECREF(type);
 }
 
@@ -673,8 +678,10 @@ PyObject *
 coroutine_free(PyObject *face)
 {
     PyObject *next = ((Coroutine *)face)->fn;
+    PyTypeObject *type = Py_TYPE(face);
 
     PyObject_GC_Del(face);
+    Py_DECREF(type);
     return next;
 }
 

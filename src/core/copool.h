@@ -22,6 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__cplusplus) && __cplusplus >= 202002L
+#    error "co_yield is a keyword of C++20: include copool.h from C or C++17"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -146,13 +150,13 @@ enum co_status co_create(co_pool *pool, co_fn *fn, co_t **co);
  * gone then). `send` arrives in it, what it yields or returns is stored
  * through `received` unless that is NULL. CO_BUSY if it is entered already:
  * then nothing has happened. */
-enum co_status co_enter(co_t *co, void *send, void **received);
+static inline enum co_status co_enter(co_t *co, void *send, void **received);
 
 /* Hands control back to whoever entered the running coroutine, which receives
  * `send`. Returns when entered again; `*received` is what was sent then. May
  * return in another thread: don't keep addresses of thread-local variables
  * across it. CO_NOT_INSIDE outside a coroutine. */
-enum co_status co_yield(void *send, void **received);
+static inline enum co_status co_yield(void *send, void **received);
 
 /* The running coroutine, or NULL outside one. */
 co_t *co_self(void);
@@ -164,6 +168,8 @@ bool co_entered(const co_t *co);
  * any more: what its frames own is the caller's business. CO_BUSY if it is
  * entered. */
 enum co_status co_discard(co_t *co);
+
+#include "switch.h"
 
 #ifdef __cplusplus
 }

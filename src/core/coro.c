@@ -10,9 +10,9 @@
  *      current = the caller again
  *
  * A coroutine may be resumed in another thread, so that after a switch no
- * address of a thread-local variable computed before it may be used. Only who
- * enters touches such a variable after a switch, and control always comes back
- * to it in the thread that it left: what it entered runs there until then.
+ * address of a thread-local variable computed before it may be used. None is:
+ * the functions here that use such variables don't switch, and switch.h, which
+ * does, has none.
  */
 #include "coro.h"
 
@@ -65,35 +65,16 @@ terminate(struct coro *co)
     pool_put(co->pool, &co->block);
 }
 
-/* --- enter and yield ---------------------------------------------------- */
+/* --- enter and yield, around the jump in switch.h ------------------------ */
 
-/* From where to where to switch; if `to` is NULL, the status is in its place.
- * Two registers by the ABIs of both machines. */
-struct leg {
-    union {
-        struct ctx *from;
-        long status;
-    };
-    struct ctx *to;
-};
-
-static inline struct leg
-refuse(enum co_status status)
-{
-    struct leg leg = {.status = status, .to = NULL};
-
-    return leg;
-}
-
-static inline struct leg
-enter_begin(co_t *co)
+CTX_STEP struct co_leg
+co_enter_begin(co_t *co)
 {
     struct coro *outer = current;
     struct ctx *here = outer ? &outer->ctx : &outermost;
-    struct leg leg = {.from = here, .to = &co->ctx};
 
     if (CO_UNLIKELY(co->caller || co->finished))
-        return refuse(CO_BUSY);
+        return (struct co_leg){.to = NULL};
     co->caller = here;
     co->outer = outer;
     current = co;
@@ -101,13 +82,15 @@ enter_begin(co_t *co)
         co->started = true;
         ctx_inherit(&co->ctx, here);
     }
-    return leg;
+    ctx_depart(here, &co->ctx);
+    return (struct co_leg){.from = &here->arch, .to = &co->ctx.arch};
 }
 
-static inline enum co_status
-enter_end(co_t *co)
+CTX_STEP enum co_status
+co_enter_end(co_t *co)
 {
     CO_ASSERT(current == co);
+    ctx_arrive(co->caller);
     current = co->outer;
     co->caller = NULL;
     co->outer = NULL;
@@ -117,87 +100,28 @@ enter_end(co_t *co)
     return CO_FINISHED;
 }
 
-static inline struct leg
-yield_begin(void)
+CTX_STEP struct co_leg
+co_yield_begin(void)
 {
     struct coro *co = current;
-    struct leg leg;
 
     if (CO_UNLIKELY(!co))
-        return refuse(CO_NOT_INSIDE);
-    leg.from = &co->ctx;
-    leg.to = co->caller;
-    return leg;
+        return (struct co_leg){.to = NULL};
+    ctx_depart(&co->ctx, co->caller);
+    return (struct co_leg){.from = &co->ctx.arch, .to = &co->caller->arch};
 }
 
-#ifdef CTX_RETURNS_BY_JUMP
-
-/* arch/ has co_enter() and co_yield(), around these. */
-struct leg coro_enter_begin(co_t *co);
-enum co_status coro_enter_end(co_t *co);
-struct leg coro_yield_begin(void);
-
-struct leg
-coro_enter_begin(co_t *co)
+#if defined(CO_ASAN)
+CTX_STEP void
+co_yield_end(void)
 {
-    struct leg leg = enter_begin(co);
-
-    if (CO_LIKELY(leg.to != NULL))
-        ctx_prepare(leg.from, leg.to);
-    return leg;
+    ctx_arrive(&current->ctx);
 }
-
-enum co_status
-coro_enter_end(co_t *co)
-{
-    return enter_end(co);
-}
-
-struct leg
-coro_yield_begin(void)
-{
-    struct leg leg = yield_begin();
-
-    if (CO_LIKELY(leg.to != NULL))
-        ctx_prepare(leg.from, leg.to);
-    return leg;
-}
-
-#else
-
-/* Not to be inlined into a function that yields: it would then be free to
- * compute the address of `current` only once. */
-__attribute__((noinline)) enum co_status
-co_enter(co_t *co, void *send, void **received)
-{
-    struct leg leg = enter_begin(co);
-
-    if (CO_UNLIKELY(!leg.to))
-        return (enum co_status)leg.status;
-    send = ctx_switch(leg.from, leg.to, send);
-    if (received)
-        *received = send;
-    return enter_end(co);
-}
-
-__attribute__((noinline)) enum co_status
-co_yield(void *send, void **received)
-{
-    struct leg leg = yield_begin();
-
-    if (CO_UNLIKELY(!leg.to))
-        return (enum co_status)leg.status;
-    send = ctx_switch(leg.from, leg.to, send);
-    if (received)
-        *received = send;
-    return CO_OK;
-}
-
 #endif
 
 /* --- the rest ----------------------------------------------------------- */
 
-__attribute__((noinline)) co_t *
+co_t *
 co_self(void)
 {
     return current;

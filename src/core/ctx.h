@@ -73,15 +73,23 @@ ctx_begin(struct ctx *from, struct ctx *to, void *value)
     return value;
 }
 
-/* What ctx_switch() does ahead of the jump, where that is done in assembly. */
-#if defined(ARCH_RETURNS_BY_JUMP) && !defined(CO_ASAN) && !defined(CO_TSAN)
-#    define CTX_RETURNS_BY_JUMP 1
+/* What ctx_switch() does ahead of the jump and behind it, for switch.h, which
+ * jumps itself. Only in functions marked CTX_STEP: they return after they have
+ * told a sanitizer that another stack is in use. */
 static inline void
-ctx_prepare(struct ctx *from, struct ctx *to)
+ctx_depart(struct ctx *from, struct ctx *to)
 {
+    san_before_switch(&from->san, &to->san);
     arch_prepare(&from->arch, &to->arch);
 }
-#endif
+
+static inline void
+ctx_arrive(struct ctx *self)
+{
+    san_after_switch(&self->san);
+}
+
+#define CTX_STEP __attribute__((no_sanitize("address", "thread")))
 
 /* ctx_switch() for the last time: nothing will come back to `from`. */
 _Noreturn static inline void

@@ -145,15 +145,16 @@ pool_get_fresh(struct pool *pool, struct pool_local *local,
 void
 pool_lock(struct pool *pool)
 {
-    if (CO_LIKELY(pthread_mutex_trylock(&pool->lock) == 0))
-        return;
-    pool_count_shared(&pool->contended, 1);
+    if (CO_UNLIKELY(atomic_load_explicit(&pool->held, memory_order_relaxed)))
+        pool_count_shared(&pool->contended, 1);
     pthread_mutex_lock(&pool->lock);
+    atomic_store_explicit(&pool->held, true, memory_order_relaxed);
 }
 
 void
 pool_unlock(struct pool *pool)
 {
+    atomic_store_explicit(&pool->held, false, memory_order_relaxed);
     pthread_mutex_unlock(&pool->lock);
 }
 

@@ -72,6 +72,7 @@ struct pool {
 
     /* mutex, magazine */
     alignas(64) pthread_mutex_t lock;
+    _Atomic(bool) held; /* for the count of contended: a trylock costs more */
     struct list idle; /* mutex */
     size_t max_size;
     struct store warm, cold; /* magazine */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The switch for 64-bit Arm, AAPCS64. ctx.h is the only one to include this and
- * states the contract; arch/x86_64.h explains the choices that both share.
+ * The switch for 64-bit Arm, AAPCS64. ctx.h states the contract; switch.h includes
+ * this too; arch/x86_64.h explains the choices that both share.
  */
 #ifndef COPOOL_ARCH_H
 #define COPOOL_ARCH_H

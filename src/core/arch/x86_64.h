@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The switch for x86-64, System V ABI. ctx.h is the only one to include this
- * and states the contract; arch/aarch64.h is the same for the other machine.
+ * The switch for x86-64, System V ABI. ctx.h states the contract; switch.h
+ * includes this too; arch/aarch64.h is the same for the other machine.
  *
  * The switch is inline assembly and not a function, for two reasons. The
  * compiler knows which registers are in use, so that they are saved once and
@@ -30,9 +30,6 @@ struct arch_ctx {
     uint16_t fpucw;
     uint16_t mxcsr; /* its control bits */
 };
-
-/* arch/x86_64.S has co_enter() and co_yield(). */
-#define ARCH_RETURNS_BY_JUMP 1
 
 /* For the entry of a context: unwinders stop here. The return address is zero
  * too, for those who walk the stack without unwind tables. */
