@@ -2,8 +2,9 @@
 
 import gc
 
-import copool
 import pytest
+
+import copool
 from copool import _core
 
 

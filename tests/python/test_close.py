@@ -1,6 +1,7 @@
 """close(): the exit exception, and what may come of it."""
 
 import pytest
+
 from copool import Coroutine, CoroutineError, CoroutineExit, yield_
 
 

@@ -5,6 +5,7 @@ import contextvars
 import decimal
 
 import pytest
+
 from copool import Coroutine, yield_
 
 var = contextvars.ContextVar("var", default="unset")
@@ -65,9 +66,7 @@ def test_each_chain_sees_its_own_value_in_a_row_of_switches():
         for _ in range(3):
             yield_(var.get())
 
-    coroutines = [
-        Coroutine(body, context=contextvars.copy_context()) for _ in range(3)
-    ]
+    coroutines = [Coroutine(body, context=contextvars.copy_context()) for _ in range(3)]
     seen = [co.enter(name) for co, name in zip(coroutines, "abc", strict=True)]
     seen += [co.enter() for _ in range(2) for co in coroutines]
     for co in coroutines:

@@ -4,8 +4,9 @@ import functools
 import inspect
 import weakref
 
-import copool
 import pytest
+
+import copool
 from copool import Coroutine, yield_
 
 

@@ -5,6 +5,7 @@ import sys
 import traceback
 
 import pytest
+
 from copool import Coroutine, yield_
 
 

@@ -7,6 +7,7 @@ import threading
 import traceback
 
 import pytest
+
 from copool import Coroutine, yield_
 
 
@@ -112,7 +113,9 @@ def test_print_stack_and_inspect(co):
     out = io.StringIO()
     traceback.print_stack(co.frame, file=out)
     lines = [line.strip() for line in out.getvalue().splitlines()]
-    positions = [lines.index(line) for line in ("return middle(value)", "yield_(local)")]
+    positions = [
+        lines.index(line) for line in ("return middle(value)", "yield_(local)")
+    ]
     assert positions == sorted(positions)
     assert [info.function for info in inspect.getouterframes(co.frame)] == [
         "inner",

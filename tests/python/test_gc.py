@@ -6,8 +6,9 @@ import threading
 import warnings
 import weakref
 
-import copool
 import pytest
+
+import copool
 from copool import Coroutine, CoroutineExit, yield_
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from copool import Coroutine, CoroutineError, yield_
 
 

@@ -7,8 +7,9 @@ import queue
 import sys
 import threading
 
-import copool
 import pytest
+
+import copool
 from copool import Coroutine, CoroutineError, PoolExhausted, _core, yield_
 
 

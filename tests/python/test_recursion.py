@@ -6,8 +6,9 @@ import pickle
 import re
 import sys
 
-import copool
 import pytest
+
+import copool
 from copool import Coroutine, yield_
 
 HUGE = 100_000

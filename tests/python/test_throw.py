@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from copool import Coroutine, CoroutineError, CoroutineExit, yield_
 
 

@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+
 from copool import Coroutine, current, yield_
 
 

@@ -153,7 +153,7 @@ def test_interleaving_of_three():
             co.enter()
             if co.done:
                 coroutines.remove(co)
-    assert order == "a0 b0 c0 a1 b1 c1 a2 b2 c2".split()
+    assert order == ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]
 
 
 def test_value_passes_by_identity():
