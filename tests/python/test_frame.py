@@ -1,5 +1,6 @@
 """Frames of coroutines that are not running."""
 
+import contextlib
 import inspect
 import io
 import sys
@@ -156,7 +157,7 @@ def test_cannot_be_cleared(co):
 
 
 def test_line_cannot_be_set(co):
-    with pytest.raises(ValueError, match="f_lineno can only be set|can't jump"):
+    with pytest.raises(ValueError, match=r"f_lineno can only be set|can't jump"):
         co.frame.f_lineno = inner.__code__.co_firstlineno + 3
 
 
@@ -218,11 +219,8 @@ NO_FRAME = [
 )
 def test_functions_that_look_for_a_frame_find_none(fn, args):
     """They return something or raise, as in a thread that starts with them."""
+    expected = (RuntimeError, SystemError, ValueError, TypeError, KeyError)
     co = Coroutine(fn)
-    try:
+    with contextlib.suppress(*expected):
         co.enter(*args)
-    except Exception as error:
-        assert isinstance(
-            error, (RuntimeError, SystemError, ValueError, TypeError, KeyError)
-        )
     assert co.done

@@ -27,7 +27,11 @@ def test_ends_for_good():
 
 
 def test_none_is_a_value():
-    assert list(Coroutine(lambda: (yield_(), yield_(None)) and None)) == [None, None]
+    def body():
+        yield_()
+        yield_(None)
+
+    assert list(Coroutine(body)) == [None, None]
 
 
 @pytest.mark.parametrize("result", [None, 7, (1, 2), KeyError("x"), StopIteration(3)])

@@ -6,6 +6,7 @@ and its answer goes out. The model knows what each must answer.
 
 import gc
 
+import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import (
     Bundle,
@@ -29,6 +30,8 @@ class Model:
         self.state = "created"
         self.pool = None
         self.depth = 0
+        self.cyclic = False
+        self.through_c = False
         self.log = []
 
 
@@ -52,9 +55,11 @@ class Body:
                     command = ("return", self.obey(("yield", "called"), depth + 1))
                     return command[1]
                 elif kind == "sort":
-                    return sorted(
-                        [1], key=lambda _: self.obey(("yield", "sorting"), depth + 1)
+                    results, sorting = [], ("yield", "sorting")
+                    sorted(
+                        [1], key=lambda _: results.append(self.obey(sorting, depth + 1))
                     )
+                    return results[0]
                 elif kind == "cycle":
                     self.kept.append(copool.current())
                     command = copool.yield_(("cycle", depth))
@@ -121,8 +126,6 @@ class Machine(RuleBasedStateMachine):
         result = co.enter(command)
         if ends:
             model.state = "finished"
-            while isinstance(result, list):
-                (result,) = result
         else:
             model.state = "suspended"
         assert result == answer(model), (result, answer(model))
@@ -141,6 +144,11 @@ class Machine(RuleBasedStateMachine):
         model = self.live[key][1]
         if model.state == "finished" or (model.state == "created" and self.is_full()):
             return
+        if kind == "sort":
+            # What C functions hold is not seen by the collector.
+            if model.cyclic:
+                return
+            model.through_c = True
         model.depth += 1
         text = "called" if kind == "call" else "sorting"
         self.send(
@@ -153,28 +161,26 @@ class Machine(RuleBasedStateMachine):
 
     @rule(key=everything)
     def make_a_cycle(self, key):
+        model = self.live[key][1]
+        if model.through_c:
+            return
+        model.cyclic = True
         self.send(key, ("cycle",), lambda model: ("cycle", model.depth), ends=False)
 
     @rule(key=everything)
     def raise_inside(self, key):
         co, model = self.live[key]
         if model.state == "suspended":
-            error = LookupError()
-            try:
-                co.enter(("raise", error))
-            except LookupError as caught:
-                assert caught is error
+            with pytest.raises(LookupError):
+                co.enter(("raise", LookupError()))
             model.state = "finished"
 
     @rule(key=everything)
     def throw(self, key):
         co, model = self.live[key]
-        try:
+        with pytest.raises(LookupError):
             co.throw(LookupError)
-        except LookupError:
-            model.state = "finished"
-        else:
-            raise AssertionError("the exception is lost")
+        model.state = "finished"
 
     @rule(key=everything)
     def close(self, key):
