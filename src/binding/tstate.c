@@ -162,6 +162,8 @@ tstate_frame(struct tstate_slice *s)
     memset(&object, 0, sizeof object);
     Py_SET_TYPE((PyObject *)&object, &PyFrame_Type);
     made_up.previous = frame;
+    /* A debug build asks whether it is complete; a generator's always is. */
+    made_up.owner = FRAME_OWNED_BY_GENERATOR;
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
 }

@@ -214,6 +214,10 @@ NO_FRAME = [
 ]
 
 
+@pytest.mark.skipif(
+    hasattr(sys, "gettotalrefcount"),
+    reason="globals() fails without an exception, at which a debug build aborts",
+)
 @pytest.mark.parametrize(
     ("fn", "args"), NO_FRAME, ids=[fn.__name__ for fn, _ in NO_FRAME]
 )
