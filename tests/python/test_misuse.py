@@ -238,7 +238,7 @@ def test_nothing_leaks():
             misuse_all()
         gc.collect()
         counts.append((sys.getallocatedblocks(), copool.stats().live))
-    assert counts[2][0] - counts[1][0] < 20
+    assert counts[2][0] - counts[1][0] < 50  # less than one a round
     assert counts[2][1] == counts[0][1]
     assert _core.check()
 
