@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* Values of the kernel's interface that older C libraries don't know. */
@@ -67,6 +68,14 @@ os_guard(void *low, size_t size, enum co_guard guard)
     }
 }
 
+/* An emulator or a sandbox may take advice that it does not know, and drop it.
+ * So a guard is believed in when the kernel itself can't write behind it. */
+static bool
+guard_holds(void *page)
+{
+    return uname(page) != 0;
+}
+
 static bool
 has_madvise_guard(void)
 {
@@ -79,7 +88,9 @@ has_madvise_guard(void)
 
         if (!page)
             return false;
-        answer = os_guard(page, size, CO_GUARD_MADVISE) ? 1 : -1;
+        answer = os_guard(page, size, CO_GUARD_MADVISE) && guard_holds(page)
+                     ? 1
+                     : -1;
         os_unmap(page, size);
         atomic_store_explicit(&known, answer, memory_order_relaxed);
     }

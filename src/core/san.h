@@ -37,10 +37,12 @@
 #endif
 
 struct san_ctx {
-#ifdef CO_ASAN
-    void *fake_stack; /* ASan's own, while the context is not running */
+#if defined(CO_ASAN) || defined(CO_VALGRIND)
     const void *low;
     size_t size;
+#endif
+#ifdef CO_ASAN
+    void *fake_stack; /* ASan's own, while the context is not running */
     struct san_ctx *came_from; /* whose bounds the arriving side fills in */
 #endif
 #ifdef CO_TSAN
@@ -52,10 +54,12 @@ static inline void
 san_make(struct san_ctx *ctx, void *low, size_t size)
 {
     (void)ctx, (void)low, (void)size;
-#ifdef CO_ASAN
-    ctx->fake_stack = NULL;
+#if defined(CO_ASAN) || defined(CO_VALGRIND)
     ctx->low = low;
     ctx->size = size;
+#endif
+#ifdef CO_ASAN
+    ctx->fake_stack = NULL;
     ctx->came_from = NULL;
 #endif
 #ifdef CO_TSAN
@@ -107,10 +111,13 @@ static inline void
 san_gone(struct san_ctx *ctx)
 {
     (void)ctx;
+    /* Its frames did not return, so what the tools noted about them is still
+     * there, and the memory will be used for other things. */
 #ifdef CO_ASAN
-    /* Its frames did not return, so what ASan put around their variables is
-     * still there, and the memory will be used for other things. */
     __asan_unpoison_memory_region(ctx->low, ctx->size);
+#endif
+#ifdef CO_VALGRIND
+    VALGRIND_MAKE_MEM_UNDEFINED(ctx->low, ctx->size);
 #endif
 #ifdef CO_TSAN
     __tsan_destroy_fiber(ctx->fiber);
