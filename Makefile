@@ -15,7 +15,6 @@ VERSION := $(shell $(PYTHON) -c \
 
 VENV := .venv/$(VERSION)
 BUILD := build/$(VERSION)
-CORE := build/core
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := $(RUN) python -m pip --quiet --disable-pip-version-check
 
@@ -23,14 +22,24 @@ SOURCES := meson.build meson.options pyproject.toml README.md \
 	$(shell find src benchmarks -type f -not -name '*.pyc' 2>/dev/null)
 C_FILES := $(shell find src tests/core benchmarks examples -name '*.[ch]' 2>/dev/null)
 
+# Options of the core's test builds: the plain one and those under a tool.
+CORE_plain := -Dcheck=2
+CORE_asan := -Dcheck=2 -Db_sanitize=address,undefined -Db_lundef=false
+CORE_tsan := -Dcheck=1 -Db_sanitize=thread -Db_lundef=false
+CORE_valgrind := -Dcheck=1 -Dvalgrind=true -Dbuildtype=debugoptimized
+CORE_aarch64 := -Dcheck=2 --cross-file .ci/aarch64.ini
+WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full'
+
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean
+.PHONY: help demo bench test lint clean instructions debug ci test-core \
+	test-asan test-tsan test-valgrind test-aarch64
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
 	@echo 'make test    install copool into .venv and run all tests'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
 	@echo 'make lint    check the style and the types'
+	@echo 'make ci      all of it, and more, with every Python found'
 	@echo 'make clean   remove what the others made'
 	@echo
 	@echo 'PYTHON=... chooses the interpreter ($(or $(PYTHON),none found)),'
@@ -49,10 +58,7 @@ bench: $(VENV)/.demo
 	@echo "copool: running 'copool bench $(ARGS)' with Python $(VERSION)"
 	@$(RUN) copool bench $(ARGS)
 
-test: $(VENV)/.test
-	@echo 'copool: building and running the tests of the C core'
-	@$(RUN) meson setup $(CORE) -Dtests=true -Dcheck=2 -Dpython=false >/dev/null
-	@$(RUN) meson test -C $(CORE) --print-errorlogs
+test: test-core
 	@echo 'copool: running the tests with Python $(VERSION)'
 	@$(RUN) python -m pytest $(ARGS)
 	@echo
@@ -60,6 +66,42 @@ test: $(VENV)/.test
 	@echo '  make demo'
 	@echo '  make lint'
 	@echo '  make test PYTHON=python3.11      (or any other version from 3.11 on)'
+
+# The tests of the C core: by themselves, and under each tool.
+test-core: test-plain
+test-plain test-asan test-tsan test-valgrind test-aarch64: test-%: $(VENV)/.test
+	@echo 'copool: building and running the tests of the C core ($*)'
+	@test -f build/$*/build.ninja || $(RUN) meson setup build/$* -Dtests=true \
+		-Dpython=false $(CORE_$*) >build/$*.log || { cat build/$*.log; exit 1; }
+	@$(RUN) meson test -C build/$* --print-errorlogs --timeout-multiplier=10 $(WRAP_$*)
+
+# Once more with an allocator that poisons memory, and with assertions on.
+debug: $(VENV)/.test
+	@echo 'copool: running the tests with assertions and a debug allocator, Python $(VERSION)'
+	@mkdir -p build/$(VERSION)-debug
+	@$(PIP) install --no-build-isolation --no-deps --force-reinstall \
+		--target $(VENV)-debug/site --upgrade \
+		--config-settings=build-dir=build/$(VERSION)-debug \
+		--config-settings=setup-args=-Dcheck=2 .
+	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
+		python -X dev -m pytest $(ARGS)
+
+instructions: $(VENV)/.test
+	@echo 'copool: counting instructions with Python $(VERSION)'
+	@$(RUN) python benchmarks/instructions/count.py --check
+
+# Every interpreter that works, by its path.
+FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/python; do \
+	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) and \
+		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
+	| sort -u -k1,1 | cut -d' ' -f2)
+
+ci: lint test-asan test-tsan test-valgrind test-aarch64
+	@set -e; for python in $(FOUND); do \
+		$(MAKE) --no-print-directory test PYTHON=$$python; \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
+	done
 
 lint: $(VENV)/.test
 	@echo 'copool: checking the style and the types'

@@ -174,19 +174,31 @@ resume(struct thread_record *t, Coroutine *self, PyObject *value)
 
 static const struct face_ops ops;
 
+static PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
+                                 Py_ssize_t nargs);
+
 /* Copies what it needs of args before control first comes back. */
 __attribute__((noinline)) static PyObject *
 start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
-    struct strand *s =
-        strand_create(t, (PyObject *)self, &ops, self->context);
-    struct strand_start begin = {s, self->fn, args, nargs, blocks_budget};
+    PyObject *context =
+        self->context ? Py_NewRef(self->context) : strand_context(t);
+    struct strand_start begin = {NULL, self->fn, args, nargs, blocks_budget};
+    struct strand *s;
 
+    if (CO_UNLIKELY(!context))
+        return NULL;
+    if (CO_UNLIKELY(self->state != CREATED)) {
+        /* A finalizer was faster, if the context had to be made. */
+        Py_DECREF(context);
+        return coroutine_enter((PyObject *)self, args, nargs);
+    }
+    s = strand_create(t, (PyObject *)self, &ops, context);
     if (CO_UNLIKELY(!s))
         return NULL; /* still CREATED: it may be tried again */
     Py_CLEAR(self->context);
-    self->strand = s;
+    self->strand = begin.strand = s;
     entered(t, self, s);
     return left(self, s, strand_begin(t, &begin));
 }
@@ -251,9 +263,6 @@ coroutine_throw(PyObject *op, PyObject *exc)
 
     if (!t)
         return NULL;
-    if (self->state == ENTERED ||
-        (self->state == SUSPENDED && self->strand->thread != t))
-        return raise_state(t, self);
     if (PyExceptionClass_Check(exc)) {
         value = PyObject_CallNoArgs(exc);
         if (!value)
@@ -274,6 +283,12 @@ coroutine_throw(PyObject *op, PyObject *exc)
                      "%.200s",
                      Py_TYPE(exc)->tp_name);
         return NULL;
+    }
+    /* Only now: making the exception may have run Python code. */
+    if (self->state == ENTERED ||
+        (self->state == SUSPENDED && self->strand->thread != t)) {
+        Py_DECREF(value);
+        return raise_state(t, self);
     }
     PyErr_Restore(Py_NewRef(Py_TYPE(value)), value,
                   PyException_GetTraceback(value));
@@ -477,14 +492,16 @@ static PyObject *
 coroutine_repr(PyObject *op)
 {
     Coroutine *self = (Coroutine *)op;
-    PyObject *name = NULL, *text;
+    PyObject *fn = self->fn, *name, *text;
 
-    if (self->fn) {
-        name = PyObject_GetAttrString(self->fn, "__qualname__");
+    if (fn) {
+        Py_INCREF(fn); /* looking it up may end the coroutine */
+        name = PyObject_GetAttrString(fn, "__qualname__");
         if (!name) {
             PyErr_Clear();
-            name = PyObject_Repr(self->fn);
+            name = PyObject_Repr(fn);
         }
+        Py_DECREF(fn);
         if (!name)
             return NULL;
         text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>",
@@ -594,8 +611,7 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->fn);
     Py_VISIT(self->context);
     if (self->state == SUSPENDED)
-        return tstate_traverse(&self->strand->slice, &self->strand->root, visit,
-                               arg);
+        return strand_traverse(self->strand, visit, arg);
     return 0;
 }
 
@@ -671,10 +687,28 @@ coroutine_free(PyObject *face)
 
 /* --- functions of the module -------------------------------------------- */
 
+/* The exception that is set was thrown in: raise it as if by the function that
+ * yielded, in the context of what that function is handling. */
+static void
+raise_here(void)
+{
+    struct error error;
+
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    if (error.traceback)
+        PyException_SetTraceback(error.value, error.traceback);
+    PyErr_SetObject(error.type, error.value);
+    Py_DECREF(error.type);
+    Py_DECREF(error.value);
+    Py_XDECREF(error.traceback);
+}
+
 static PyObject *
 core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = get_thread();
+    PyObject *value;
     struct strand *s;
 
     if (CO_UNLIKELY(!t))
@@ -694,7 +728,10 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                         "copool.Coroutine(function).enter()");
         return NULL;
     }
-    return strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+    value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+    if (CO_UNLIKELY(!value))
+        raise_here();
+    return value;
 }
 
 static PyObject *

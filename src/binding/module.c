@@ -68,18 +68,37 @@ unwind_at_exit(PyObject *module)
     return result ? 0 : -1;
 }
 
+/* A program may drop the module and import it again. What threads and
+ * coroutines refer to is the first one's: there is one set of types in an
+ * interpreter, and the second module is another door to it. */
+static int
+share(PyObject *module, PyObject *first)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    *state = *(struct module_state *)PyModule_GetState(first);
+    Py_INCREF(state->coroutine_type);
+    Py_INCREF(state->coroutine_error);
+    Py_INCREF(state->coroutine_exit);
+    Py_INCREF(state->pool_exhausted);
+    return PyDict_Merge(PyModule_GetDict(module), PyModule_GetDict(first), 0);
+}
+
 static int
 module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *first = dict ? PyDict_GetItemString(dict, state_key) : NULL;
 
-    if (!dict || PyDict_SetItemString(dict, state_key, module) < 0 ||
-        add_exceptions(module, state) < 0 ||
+    if (first)
+        return share(module, first);
+    if (!dict || add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || blocks_init(module, state) < 0 ||
-        PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0)
+        PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
+        unwind_at_exit(module) < 0)
         return -1;
-    return unwind_at_exit(module);
+    return PyDict_SetItemString(dict, state_key, module);
 }
 
 static int

@@ -34,6 +34,9 @@ record_gone(PyObject *capsule)
     bool inside = t->current != &t->own;
     PyObject *face;
 
+    /* The dictionary is no more: what runs now must not search it. */
+    if (here)
+        thread_record_last = t;
     if (here && !inside && !tstate_is_finalizing())
         strand_unwind_all(t);
     abandon_all(t);
@@ -125,6 +128,7 @@ call_with_args(const struct strand_start *start)
 {
     enum { FEW = 4 };
     PyObject *argv[1 + FEW] = {NULL}, *result, *tuple;
+    struct strand *s = start->strand;
     PyObject *fn = start->fn;
     Py_ssize_t n = start->nargs;
 
@@ -134,14 +138,20 @@ call_with_args(const struct strand_start *start)
             return NULL;
         for (Py_ssize_t i = 0; i < n; i++)
             PyTuple_SET_ITEM(tuple, i, Py_NewRef(start->args[i]));
+        s->args = &tuple;
+        s->nargs = 1;
         result = PyObject_Call(fn, tuple, NULL);
+        s->nargs = 0;
         Py_DECREF(tuple);
         return result;
     }
     for (Py_ssize_t i = 0; i < n; i++)
         argv[1 + i] = Py_NewRef(start->args[i]);
+    s->args = argv + 1;
+    s->nargs = n;
     result = PyObject_Vectorcall(
         fn, argv + 1, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    s->nargs = 0; /* a finalizer may switch */
     for (Py_ssize_t i = 0; i < n; i++)
         Py_DECREF(argv[1 + i]);
     return result;
@@ -183,19 +193,16 @@ strand_main(void *value)
     ctx_leave(&s->ctx, &s->caller->ctx, result);
 }
 
-/* The context of the running chain; made if it has none yet, which is how
- * CPython does it too. A new reference. */
-static PyObject *
-running_context(PyThreadState *ts)
+/* A thread gets a context when something first asks for one. */
+PyObject *
+strand_context_slow(struct thread_record *t)
 {
-    if (CO_UNLIKELY(!ts->context)) {
-        PyObject *copy = PyContext_CopyCurrent();
+    PyObject *copy = PyContext_CopyCurrent();
 
-        if (!copy)
-            return NULL;
-        Py_DECREF(copy);
-    }
-    return Py_NewRef(ts->context);
+    if (!copy)
+        return NULL;
+    Py_DECREF(copy);
+    return Py_NewRef(t->ts->context);
 }
 
 struct strand *
@@ -206,9 +213,6 @@ strand_create(struct thread_record *t, PyObject *face,
     enum co_status status;
     struct strand *s;
 
-    context = context ? Py_NewRef(context) : running_context(t->ts);
-    if (!context)
-        return NULL;
     s = (struct strand *)pool_get(pool, &status);
     if (CO_UNLIKELY(!s)) {
         Py_DECREF(context);
@@ -219,6 +223,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->face = face;
     s->ops = ops;
     s->pool = pool;
+    s->nargs = 0;
     s->finished = false;
     s->slice.context = context;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), strand_main);
@@ -241,6 +246,14 @@ strand_release(struct strand *s)
         blocks_collect();
     Py_XDECREF(exception);
     Py_XDECREF(context);
+}
+
+int
+strand_traverse(struct strand *s, visitproc visit, void *arg)
+{
+    for (Py_ssize_t i = 0; i < s->nargs; i++)
+        Py_VISIT(s->args[i]);
+    return tstate_traverse(&s->slice, &s->root, visit, arg);
 }
 
 /* --- unwinding ---------------------------------------------------------- */

@@ -45,6 +45,8 @@ struct strand {
     PyObject *face;        /* borrowed; NULL for a thread's own strand */
     const struct face_ops *ops;
     struct pool *pool;
+    PyObject *const *args; /* that its first call holds, for the collector */
+    Py_ssize_t nargs;
     struct strand *next, **link;  /* among those started in this thread */
     struct strand *next_dropped;  /* only valid in thread->dropped */
     bool finished;
@@ -92,8 +94,21 @@ strand_is_own(const struct strand *strand)
     return strand == &strand->thread->own;
 }
 
+PyObject *strand_context_slow(struct thread_record *t);
+
+/* The context of the running strand: a new reference, or NULL with an exception
+ * set. May run Python code. */
+static inline PyObject *
+strand_context(struct thread_record *t)
+{
+    if (CO_UNLIKELY(!t->ts->context))
+        return strand_context_slow(t);
+    return Py_NewRef(t->ts->context);
+}
+
 /* A strand in a block from the process-wide pool, to be started in `context`,
- * or in the running strand's if that is NULL. PoolExhausted or MemoryError. */
+ * to which it steals the reference. Runs no Python code unless it fails, with
+ * PoolExhausted or MemoryError. */
 struct strand *strand_create(struct thread_record *t, PyObject *face,
                              const struct face_ops *ops, PyObject *context);
 
@@ -168,6 +183,9 @@ strand_begin(struct thread_record *t, struct strand_start *start)
                  block_data_size(g, &to->block), start->budget);
     return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, start));
 }
+
+/* Visits what a suspended strand owns. */
+int strand_traverse(struct strand *strand, visitproc visit, void *arg);
 
 /* Gives the block of a finished strand back. May run Python code (a context
  * that nobody else holds is freed); keeps a set exception. */

@@ -1,6 +1,7 @@
 """The pool of stacks as Python programs see it: settings and statistics."""
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -118,6 +119,9 @@ def configure(
 
 
 def _apply(changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, int) and abs(value) > sys.maxsize:
+            raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
     options = _core.options() | changes
     _core.configure(
         options["policy"],

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What all policies share: options, counts, the cap, threads that come and go,
- * several pools, fork. The batch is 2 where not said otherwise, so that blocks
- * move between threads all the time.
+ * What all policies share: counts and the walk that verifies them, several
+ * pools, threads that come and go, fork. With a batch of 2 blocks move between
+ * threads all the time; test_policies.c has which of them.
  */
 #include <string.h>
 #include <unistd.h>
@@ -100,48 +100,6 @@ defaults_make_a_pool(void)
 }
 
 static void
-impossible_options_are_refused(void)
-{
-    static const struct {
-        int policy, guard;
-        size_t stack;
-        unsigned batch;
-        size_t max_blocks, data, record;
-    } bad[] = {
-        {-1, 0, 65536, 64, 10, 0, 0},
-        {CO_POLICY_COUNT, 0, 65536, 64, 10, 0, 0},
-        {0, -1, 65536, 64, 10, 0, 0},
-        {0, CO_GUARD_COUNT, 65536, 64, 10, 0, 0},
-        {0, 0, 32767, 64, 10, 0, 0},
-        {0, 0, SIZE_MAX, 64, 10, 0, 0},
-        {0, 0, 65536, 0, 10, 0, 0},
-        {0, 0, 65536, 4097, 10, 0, 0},
-        {0, 0, 65536, 64, 0, 0, 0},
-        {0, 0, 65536, 64, 10, SIZE_MAX, 0},
-        {0, 0, 65536, 64, 10, 0, SIZE_MAX},
-        {0, 0, 65536, 64, 10, 0, 1 << 20},
-    };
-    size_t i;
-
-    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        co_pool *untouched = (co_pool *)&bad;
-        struct co_pool_options o;
-
-        test_case("row %zu", i);
-        co_pool_options_init(&o);
-        o.policy = (enum co_policy)bad[i].policy;
-        o.guard = (enum co_guard)bad[i].guard;
-        o.stack_size = bad[i].stack;
-        o.batch = bad[i].batch;
-        o.max_blocks = bad[i].max_blocks;
-        o.data_size = bad[i].data;
-        o.record_size = bad[i].record;
-        EXPECT_EQ(co_pool_create(&o, &untouched), CO_BAD_OPTION);
-        EXPECT(untouched == (co_pool *)&bad);
-    }
-}
-
-static void
 guard_that_the_kernel_lacks_is_refused(void)
 {
     bool has = test_guard_faults(CO_GUARD_MADVISE);
@@ -152,41 +110,6 @@ guard_that_the_kernel_lacks_is_refused(void)
     EXPECT_EQ(co_pool_create(&options, &pool), has ? CO_OK : CO_UNSUPPORTED);
     if (has)
         EXPECT_DESTROY(pool);
-}
-
-static void
-mprotect_guards_lower_the_cap(void)
-{
-    struct co_pool_options options;
-
-    co_pool_options_init(&options);
-    options.guard = CO_GUARD_MPROTECT;
-    options.max_blocks = SIZE_MAX;
-    REQUIRE(co_pool_create(&options, &pool) == CO_OK);
-    EXPECT_EQ(test_stats(pool).max_blocks, (os_max_mappings() - 5000) / 2);
-    EXPECT_DESTROY(pool);
-    options.max_blocks = 100;
-    REQUIRE(co_pool_create(&options, &pool) == CO_OK);
-    EXPECT_EQ(test_stats(pool).max_blocks, 100);
-    EXPECT_DESTROY(pool);
-}
-
-static void
-batch_is_a_small_part_of_the_cap(void)
-{
-    static const size_t caps[] = {1, 15, 16, 40, 1024, 100000};
-    static const unsigned batches[] = {1, 1, 1, 2, 64, 64};
-    struct co_pool_options options;
-    size_t i;
-
-    co_pool_options_init(&options);
-    options.guard = CO_GUARD_NONE;
-    for (i = 0; i < 6; i++) {
-        options.max_blocks = caps[i];
-        REQUIRE(co_pool_create(&options, &pool) == CO_OK);
-        EXPECT_EQ(pool->batch, batches[i]);
-        EXPECT_DESTROY(pool);
-    }
 }
 
 static void
@@ -303,70 +226,6 @@ trim_unmaps_what_is_not_used(void)
     for_each(true, trim_all);
 }
 
-/* --- the cap ------------------------------------------------------------ */
-
-enum { CAP = 40 };
-
-static void
-expect_at_cap(void)
-{
-    enum co_status status = CO_OK;
-
-    EXPECT(pool_get(pool, &status) == NULL);
-    EXPECT_EQ(status, CO_AT_CAP);
-}
-
-static void
-cap_is_a_status_and_goes_away(void)
-{
-    struct co_pool_options options;
-    struct block *all[CAP];
-    int policy, round;
-    size_t i;
-
-    co_pool_options_init(&options);
-    options.max_blocks = CAP;
-    for (policy = 0; policy < CO_POLICY_COUNT; policy++) {
-        test_case("%s", co_policy_name(policy));
-        options.policy = policy;
-        REQUIRE(co_pool_create(&options, &pool) == CO_OK);
-        for (round = 0; round < 3; round++) {
-            for (i = 0; i < CAP; i++)
-                all[i] = get_marked();
-            expect_at_cap();
-            expect_at_cap();
-            put_marked(all[7]);
-            all[7] = get_marked();
-            expect_at_cap();
-            EXPECT_EQ(test_stats(pool).live, CAP);
-            expect_balance();
-            for (i = 0; i < CAP; i++)
-                put_marked(all[i]);
-        }
-        EXPECT_DESTROY(pool);
-    }
-}
-
-/* --- destroy ------------------------------------------------------------ */
-
-static void
-destroy_with_one_in_use(void)
-{
-    struct block *a = get_marked(), *b = get_marked();
-
-    EXPECT_EQ(co_pool_destroy(pool), CO_IN_USE);
-    put_marked(a);
-    EXPECT_EQ(co_pool_destroy(pool), CO_IN_USE);
-    expect_balance();
-    put_marked(b);
-}
-
-static void
-pool_in_use_is_not_destroyed(void)
-{
-    for_each(true, destroy_with_one_in_use);
-}
-
 /* Pools come to lie where others were. */
 static void
 pools_in_a_row(void)
@@ -396,6 +255,83 @@ new_pool_knows_nothing_of_destroyed_ones(void)
 {
     pools_in_a_row();
     test_thread(pools_in_a_row);
+}
+
+/* --- the walk ----------------------------------------------------------- */
+
+/* Seven blocks idle, in all the places where a policy keeps them. */
+static struct block *idle[7];
+
+static void
+make_idle(enum co_policy policy)
+{
+    size_t i;
+
+    pool = test_pool(policy, policy == CO_POLICY_MUTEX ? 64 : 2);
+    for (i = 0; i < 7; i++)
+        idle[i] = get_marked();
+    for (i = 0; i < 7; i++)
+        put_marked(idle[i]);
+    EXPECT(co_pool_check(pool));
+}
+
+#define EXPECT_FOUND(spoil, restore)                                           \
+    do {                                                                       \
+        spoil;                                                                 \
+        EXPECT(!co_pool_check(pool));                                          \
+        restore;                                                               \
+        EXPECT(co_pool_check(pool));                                           \
+    } while (0)
+
+static void
+check_finds_what_is_wrong_in_any_pool(void)
+{
+    int policy;
+
+    for (policy = 0; policy < CO_POLICY_COUNT; policy++) {
+        test_case("%s", co_policy_name(policy));
+        make_idle(policy);
+        EXPECT_FOUND(pool->created++, pool->created--);
+        EXPECT_FOUND(pool->finished++, pool->finished--);
+        EXPECT_FOUND(pool->lost++, pool->lost--);
+        EXPECT_FOUND(pool->arena.out++, pool->arena.out--);
+        EXPECT_DESTROY(pool);
+    }
+}
+
+static void
+check_finds_what_is_wrong_in_a_list(void)
+{
+    struct block *head, *next;
+
+    make_idle(CO_POLICY_MUTEX);
+    EXPECT_FOUND(list_set_length(&pool->idle, 8),
+                 list_set_length(&pool->idle, 7));
+    EXPECT_DESTROY(pool);
+
+    make_idle(CO_POLICY_RELEASE);
+    head = pool->release_pool.head;
+    next = head->next;
+    EXPECT_FOUND(head->next = next->next, head->next = next);
+    EXPECT_DESTROY(pool);
+}
+
+static void
+check_finds_what_is_wrong_in_a_magazine(void)
+{
+    struct pool_local *local;
+
+    make_idle(CO_POLICY_MAGAZINE);
+    local = pool_local_find(pool);
+    REQUIRE(local != NULL && pool->warm.top != NULL);
+    EXPECT_FOUND(list_set_length(&local->loaded, 2),
+                 list_set_length(&local->loaded, 1));
+    EXPECT_FOUND(pool->warm.top->batch_length++,
+                 pool->warm.top->batch_length--);
+    EXPECT_FOUND(pool->warm.batches++, pool->warm.batches--);
+    EXPECT_FOUND(pool->stored++, pool->stored--);
+    EXPECT_FOUND(local->created++, local->created--);
+    EXPECT_DESTROY(pool);
 }
 
 /* --- two pools ---------------------------------------------------------- */
@@ -731,26 +667,32 @@ counts_may_be_read_meanwhile(void)
 /* --- adjust ------------------------------------------------------------- */
 
 static void
-adjust_without_effect(void)
+add_use_and_take_away(unsigned index)
 {
-    struct co_pool_stats before, after;
+    unsigned rounds = test_rounds(2000), i;
 
-    if (is_policy(CO_POLICY_MUTEX))
-        return;
-    use_ten();
-    before = test_stats(pool);
-    EXPECT_EQ(co_pool_adjust(pool, 1000), CO_OK);
-    EXPECT_EQ(co_pool_adjust(pool, -1000), CO_OK);
-    EXPECT_EQ(co_pool_adjust(pool, -1000), CO_OK);
-    after = test_stats(pool);
-    EXPECT_EQ(memcmp(&before, &after, sizeof before), 0);
-    expect_balance();
+    for (i = 0; i < rounds; i++) {
+        struct block *a, *b;
+
+        EXPECT_EQ(co_pool_adjust(pool, (int)index + 1), CO_OK);
+        a = test_get(pool);
+        b = test_get(pool);
+        EXPECT(a != b);
+        pool_put(pool, a);
+        pool_put(pool, b);
+        EXPECT_EQ(co_pool_adjust(pool, -(int)index - 1), CO_OK);
+    }
 }
 
 static void
-adjust_does_nothing_but_under_mutex(void)
+adjust_in_several_threads_adds_up(void)
 {
-    for_each(true, adjust_without_effect);
+    pool = test_pool(CO_POLICY_MUTEX, 2);
+    test_threads(4, add_use_and_take_away);
+    EXPECT_EQ(pool->max_size, 2);
+    EXPECT(test_stats(pool).idle_shared <= 2);
+    EXPECT_EQ(co_pool_adjust(pool, -1), CO_BAD_OPTION);
+    EXPECT_DESTROY(pool);
 }
 
 /* --- fork --------------------------------------------------------------- */
@@ -927,17 +869,15 @@ main(int argc, char **argv)
 {
     static const struct test tests[] = {
         TEST(defaults_make_a_pool),
-        TEST(impossible_options_are_refused),
         TEST(guard_that_the_kernel_lacks_is_refused),
-        TEST(mprotect_guards_lower_the_cap),
-        TEST(batch_is_a_small_part_of_the_cap),
         TEST(names_are_those_of_the_manual),
         TEST(blocks_used_one_after_the_other_are_reused),
         TEST(no_block_is_handed_out_twice),
         TEST(trim_unmaps_what_is_not_used),
-        TEST(cap_is_a_status_and_goes_away),
-        TEST(pool_in_use_is_not_destroyed),
         TEST(new_pool_knows_nothing_of_destroyed_ones),
+        TEST(check_finds_what_is_wrong_in_any_pool),
+        TEST(check_finds_what_is_wrong_in_a_list),
+        TEST(check_finds_what_is_wrong_in_a_magazine),
         TEST(one_thread_uses_two_pools_in_turn),
         TEST(pool_may_go_while_its_threads_use_others),
         TEST(thread_that_exits_leaves_nothing_behind),
@@ -946,7 +886,7 @@ main(int argc, char **argv)
         TEST(blocks_change_threads_in_good_order),
         TEST(maker_and_finisher_stay_balanced),
         TEST(counts_may_be_read_meanwhile),
-        TEST(adjust_does_nothing_but_under_mutex),
+        TEST(adjust_in_several_threads_adds_up),
         TEST(pool_works_on_both_sides_of_a_fork),
         TEST(child_counts_what_other_threads_kept_as_lost),
         TEST(fork_may_come_at_any_time),

@@ -1,0 +1,262 @@
+"""What coroutines cost and what happens when there is no more of it."""
+
+import os
+import shutil
+import signal
+
+import pytest
+
+PAGES = """
+import os, resource
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+"""
+
+THREE_DEEP = """
+import copool
+from copool import Coroutine, yield_
+def c(): yield_()
+def b(): c()
+def a(): b()
+"""
+
+
+def has_guard_install():
+    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 13)
+
+
+def test_resident_memory_does_not_grow(python):
+    done = python(
+        PAGES
+        + THREE_DEEP
+        + """
+def cycle(n):
+    for _ in range(n):
+        co = Coroutine(a)
+        co.enter()
+        co.enter()
+        co = Coroutine(a)
+        co.enter()
+        del co
+cycle(1000)
+before = resident()
+cycle(100_000)
+print((resident() - before) // 1024)
+"""
+    )
+    assert done.code == 0, done.errors
+    assert int(done.lines[0]) < 512
+
+
+def test_a_suspended_one_takes_five_kib_at_most(python):
+    done = python(
+        PAGES
+        + THREE_DEEP
+        + """
+N = 20_000
+warm = Coroutine(a); warm.enter(); warm.close()
+cos = [Coroutine(a) for _ in range(N)]
+before = resident()
+for co in cos:
+    co.enter()
+print((resident() - before) / N)
+for co in cos:
+    co.enter()
+""",
+        env={**os.environ, "PYTHONMALLOC": "default"},
+    )
+    assert done.code == 0, done.errors
+    assert float(done.lines[0]) <= 5 * 1024
+
+
+@pytest.mark.skipif(
+    not has_guard_install(), reason="guards take mappings before Linux 6.13"
+)
+def test_hundred_thousand_on_default_settings(python):
+    done = python(
+        THREE_DEEP
+        + """
+N = 100_000
+cos = [Coroutine(a) for _ in range(N)]
+for co in cos:
+    co.enter()
+print(copool.stats().live, copool.stats().guard)
+for co in cos:
+    co.enter()
+print(copool.stats().live, copool._core.check(), {co.state for co in cos})
+with open("/proc/self/maps") as file:
+    print(len(file.readlines()) < 1000)
+"""
+    )
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == ["100000 madvise", "0 True {'finished'}", "True"]
+
+
+CYCLES = """
+def cycles(n):
+    for _ in range(n):
+        co = Coroutine(a)
+        co.enter()
+        co.enter()
+cycles(2000)
+"""
+
+
+def test_no_page_faults_once_warm(python):
+    done = python(
+        PAGES
+        + THREE_DEEP
+        + CYCLES
+        + """
+before = faults()
+cycles(50_000)
+print(faults() - before)
+"""
+    )
+    assert done.code == 0, done.errors
+    assert int(done.lines[0]) <= 10
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_no_system_calls_once_warm(python, tmp_path):
+    log = tmp_path / "log"
+    done = python(
+        THREE_DEEP
+        + CYCLES
+        + """
+import os
+os.write(1, b"begin\\n")
+cycles(20_000)
+os.write(1, b"end\\n")
+""",
+        before=["strace", "-f", "-o", str(log)],
+    )
+    if done.code and "PTRACE" in done.errors:
+        pytest.skip("tracing is not permitted here")
+    assert (done.code, done.lines) == (0, ["begin", "end"])
+    calls = log.read_text().splitlines()
+    first = next(i for i, call in enumerate(calls) if '"begin' in call)
+    last = next(i for i, call in enumerate(calls) if '"end' in call)
+    assert calls[first + 1 : last] == []
+
+
+def test_no_memory_for_another(python):
+    done = python(
+        THREE_DEEP
+        + """
+import resource
+cos = []
+copool.configure(stack_size=64 << 20)
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (600 << 20),) * 2)
+try:
+    while True:
+        co = Coroutine(a)
+        co.enter()
+        cos.append(co)
+except copool.PoolExhausted as error:
+    print(error)
+print(co.state, len(cos) > 2, copool._core.check())
+n = len(cos)
+cos.pop().close()
+co.enter()
+print(co.state, copool.stats().live == n, copool._core.check())
+""",
+    )
+    assert done.code == 0, done.errors
+    message = (
+        "no memory for the stack of another coroutine (65536 KiB of address space): "
+        "let coroutines finish, close() them, lower "
+        "copool.configure(stack_size=...), or raise the limit of the process "
+        "(ulimit -v, its control group, vm.max_map_count)"
+    )
+    assert done.lines == [message, "created True True", "suspended True True"]
+
+
+def test_configure_without_memory(python):
+    """A cap so tight that nothing can be mapped is found at the first enter."""
+    done = python(
+        THREE_DEEP
+        + """
+import resource
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20),) * 2)
+copool.configure(stack_size=256 << 20)
+try:
+    Coroutine(a).enter()
+except copool.PoolExhausted:
+    print("exhausted")
+copool.configure(stack_size=1 << 20)
+Coroutine(int).enter()
+print(copool._core.check())
+"""
+    )
+    assert (done.code, done.lines) == (0, ["exhausted", "True"])
+
+
+@pytest.mark.parametrize("guard", ["auto", "mprotect"])
+def test_overflow_by_c_code_that_does_not_count_hits_the_guard(python, guard):
+    done = python(
+        f"""
+        import faulthandler
+        import copool
+        faulthandler.enable()
+        copool.configure(guard={guard!r})
+        others = [copool.Coroutine(copool.yield_) for _ in range(20)]
+        for co in others:
+            co.enter()
+        def overflow():
+            t = ()
+            for _ in range(1_000_000):
+                t = (t,)
+            print("hashing", flush=True)
+            hash(t)
+            print("never", flush=True)
+        copool.Coroutine(overflow).enter()
+        """
+    )
+    assert (done.code, done.lines) == (-signal.SIGSEGV, ["hashing"])
+    assert "in overflow" in done.errors
+
+
+def test_faulthandler_shows_the_running_chain(python):
+    done = python(
+        """
+        import faulthandler, sys
+        from copool import Coroutine
+        def inner():
+            faulthandler.dump_traceback(sys.stdout)
+        def outer():
+            inner()
+        Coroutine(outer).enter()
+        """
+    )
+    assert done.code == 0
+    names = [line.rsplit(" ", 1)[1] for line in done.lines if "File" in line]
+    assert names == ["inner", "outer"]
+
+
+def test_deep_use_is_given_back(python):
+    """Pages of a deep recursion do not stay with the pool for ever."""
+    done = python(
+        PAGES
+        + """
+import copool
+def deep(n):
+    return sorted([0], key=lambda _: deep(n - 1)) if n else [copool.yield_()]
+cos = [copool.Coroutine(deep) for _ in range(300)]
+before = resident()
+for co in cos:
+    co.enter(60)
+middle = resident()
+for co in cos:
+    co.enter()
+del cos
+copool.trim()
+print((middle - before) > 40 << 20, (resident() - before) < 8 << 20)
+"""
+    )
+    assert (done.code, done.lines) == (0, ["True True"])

@@ -1,0 +1,293 @@
+"""Threads, processes and interpreters that end with suspended coroutines."""
+
+import os
+import shutil
+
+import pytest
+
+PRELUDE = """
+import ctypes, gc, os, queue, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # fork() with threads
+import copool
+from copool import Coroutine, yield_
+
+def body(name="co"):
+    try:
+        yield_()
+    finally:
+        print("finally", name, threading.get_ident() in owners, flush=True)
+
+owners = set()
+
+def run(fn):
+    def work():
+        owners.add(threading.get_ident())
+        fn()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+"""
+
+SCRIPTS = {
+    "thread ends with suspended ones": (
+        """
+kept = []
+def work():
+    for i in range(2):
+        co = Coroutine(body)
+        co.enter(i)
+        kept.append(co)
+run(work)
+print([co.state for co in kept], copool.stats().live)
+""",
+        ["finally 1 True", "finally 0 True", "['finished', 'finished'] 0"],
+    ),
+    "finally at the end of a thread uses copool": (
+        """
+def using():
+    try:
+        yield_()
+    finally:
+        print(list(Coroutine(lambda: [yield_(i) for i in range(3)])))
+kept = []
+def work():
+    co = Coroutine(using)
+    co.enter()
+    kept.append(co)
+run(work)
+print(kept[0].state, copool.stats().live)
+""",
+        ["[0, 1, 2]", "finished 0"],
+    ),
+    "dropped in another thread, unwound at the owner's next use": (
+        """
+main_co = [Coroutine(body)]
+owners.add(threading.get_ident())
+main_co[0].enter()
+thread = threading.Thread(target=main_co.clear)
+thread.start()
+thread.join()
+print("dropped")
+copool.current()
+print("not by asking")
+Coroutine(int).enter()
+print(copool.stats().live)
+""",
+        ["dropped", "not by asking", "finally co True", "0"],
+    ),
+    "dropped in another thread, unwound at the owner's end": (
+        """
+to, back = queue.SimpleQueue(), queue.SimpleQueue()
+def work():
+    owners.add(threading.get_ident())
+    co = Coroutine(body)
+    co.enter()
+    to.put(co)
+    del co
+    back.get()
+thread = threading.Thread(target=work)
+thread.start()
+to.get()
+gc.collect()
+print("dropped")
+back.put(1)
+thread.join()
+print(copool.stats().live)
+""",
+        ["dropped", "finally co True", "0"],
+    ),
+    "made in one thread, run in another": (
+        """
+co = Coroutine(body)
+def work():
+    co.enter()
+    co.enter()
+run(work)
+print(co.state)
+""",
+        ["finally co True", "finished"],
+    ),
+    "a thread of C, without a Python thread object": (
+        """
+kept = []
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+def work(_):
+    owners.add(threading.get_ident())
+    co = Coroutine(body)
+    co.enter("C")
+    kept.append(co)
+libc = ctypes.CDLL(None)
+ident = ctypes.c_ulong()
+for _ in range(3):
+    libc.pthread_create(ctypes.byref(ident), None, work, None)
+    libc.pthread_join(ident, None)
+print([co.state for co in kept], copool.stats().live)
+""",
+        ["finally C True"] * 3 + ["['finished', 'finished', 'finished'] 0"],
+    ),
+    "fork inside a coroutine": (
+        """
+def forking():
+    yield_(os.fork())
+    return os.getpid()
+co = Coroutine(forking)
+pid = co.enter()
+if pid == 0:
+    ok = co.enter() == os.getpid() and list(Coroutine(lambda: yield_(1))) == [1]
+    print("child", ok, copool._core.check(), flush=True)
+    sys.exit(0)
+print("status", os.waitpid(pid, 0)[1], flush=True)
+print("parent", co.enter() == os.getpid())
+""",
+        ["child True True", "status 0", "parent True"],
+    ),
+    "fork while other threads have suspended ones": (
+        """
+ready, leave = threading.Event(), threading.Event()
+owners.add("others")
+def work():
+    owners.add(threading.get_ident())
+    co = Coroutine(body)
+    co.enter("thread")
+    kept.append(co)
+    ready.set()
+    leave.wait()
+kept = []
+thread = threading.Thread(target=work)
+thread.start()
+ready.wait()
+pid = os.fork()
+if pid == 0:
+    print(kept[0].state, list(Coroutine(lambda: yield_(1))), flush=True)
+    kept.clear()
+    gc.collect()
+    print(copool._core.check(), flush=True)
+    sys.exit(0)
+print("status", os.waitpid(pid, 0)[1], flush=True)
+leave.set()
+thread.join()
+print(kept[0].state)
+""",
+        None,
+    ),
+    "many threads that come and go": (
+        """
+def work():
+    for _ in range(50):
+        co = Coroutine(lambda: yield_(1))
+        co.enter()
+    keep.append(co)
+keep = []
+for _ in range(20):
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+print({co.state for co in keep}, copool.stats().live, copool._core.check())
+""",
+        ["{'finished'} 0 True"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_threads(python, name):
+    script, lines = SCRIPTS[name]
+    done = python(PRELUDE + script)
+    assert (done.code, done.errors) == (0, "")
+    if lines is not None:
+        assert done.lines == lines
+    else:
+        assert done.lines == [
+            "finished [1]",
+            "True",
+            "status 0",
+            "finally thread True",
+            "finished",
+        ]
+
+
+INTERPRETERS = """
+try:
+    import _interpreters as interpreters
+    def create():
+        return interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    def create():
+        return interpreters.create(isolated=False)
+from copool import Coroutine, yield_
+import copool
+
+USE = '''
+import copool
+assert copool.current() is None
+co = copool.Coroutine(copool.yield_)
+assert [co.enter(1), co.state] == [1, "suspended"]
+other = copool.Coroutine(copool.yield_)
+other.enter()
+del other
+assert list(copool.Coroutine(lambda: copool.yield_(2))) == [2]
+'''
+def run():
+    interpreter = create()
+    failed = interpreters.run_string(interpreter, USE)
+    interpreters.destroy(interpreter)
+    return failed
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "print(run())",
+        "co = Coroutine(yield_); co.enter(); print(run()); co.close()",
+        "print(Coroutine(run).enter())",
+        "print(Coroutine(run).enter()); print(run()); co = Coroutine(int); co.enter()",
+        "import threading\n"
+        "t = threading.Thread(target=lambda: (run(), Coroutine(int).enter()))\n"
+        "t.start(); t.join(); print(None)",
+    ],
+    ids=["alone", "one suspended outside", "inside one", "twice", "in a thread"],
+)
+def test_sub_interpreter(python, script):
+    done = python(INTERPRETERS + script, env={**os.environ, "PYTHONMALLOC": "debug"})
+    assert done.code == 0, done.errors
+    assert set(done.lines) == {"None"}
+
+
+def test_isolated_sub_interpreter_is_refused_or_served(python):
+    """One with a GIL of its own can't share the pool: ImportError, no crash."""
+    done = python(
+        """
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        import copool
+        co = copool.Coroutine(copool.yield_)
+        co.enter()
+        interpreter = interpreters.create()
+        try:
+            interpreters.run_string(
+                interpreter,
+                "try:\\n import copool\\nexcept ImportError: pass",
+            )
+        finally:
+            interpreters.destroy(interpreter)
+        co.close()
+        print("end")
+        """
+    )
+    assert (done.code, done.lines) == (0, ["end"])
+
+
+@pytest.mark.skipif(not shutil.which("true"), reason="needs a program to start")
+def test_subprocess_from_inside(python):
+    done = python(
+        """
+        import subprocess
+        from copool import Coroutine
+        print(Coroutine(subprocess.call).enter(["true"]))
+        """
+    )
+    assert (done.code, done.lines) == (0, ["0"])

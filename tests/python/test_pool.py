@@ -1,0 +1,264 @@
+"""The pool of stacks: settings, statistics, retired pools, environment."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+import copool
+from copool import Coroutine, PoolExhausted, _core, yield_
+
+POLICIES = ["none", "mutex", "release", "magazine"]
+
+
+def started(n):
+    coroutines = [Coroutine(yield_) for _ in range(n)]
+    for co in coroutines:
+        co.enter()
+    return coroutines
+
+
+def finish(coroutines):
+    for co in coroutines:
+        co.enter()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_counts_under_every_policy(settings, policy):
+    copool.configure(policy=policy, batch=2, max_blocks=1000)
+    seen = []
+    for n in (1, 50, 7):
+        coroutines = started(n)
+        stats = copool.stats()
+        seen.append((stats.live, _core.check()))
+        finish(coroutines)
+        seen.append((copool.stats().live, _core.check()))
+    stats = copool.stats()
+    assert seen == [(1, True), (0, True), (50, True), (0, True), (7, True), (0, True)]
+    assert (stats.policy, stats.created, stats.live_retired) == (policy, 58, 0)
+    assert (stats.reused > 0) == (policy != "none")
+    copool.trim()
+    stats = copool.stats()
+    assert (stats.idle_local, stats.idle_shared, stats.slabs) == (0, 0, 0)
+    assert _core.check()
+
+
+def test_statistics_are_frozen_and_complete():
+    stats = copool.stats()
+    assert set(_core.stats()) == {field.name for field in dataclasses.fields(stats)}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stats.live = 0
+
+
+def test_every_mapped_block_is_live_idle_or_vacant(settings):
+    copool.configure(batch=4, max_blocks=1000)
+    coroutines = started(100)
+    finish(coroutines[:60])
+    stats = copool.stats()
+    assert stats.live == 40
+    assert (
+        stats.peak <= stats.live + stats.idle_local + stats.idle_shared + stats.vacant
+    )
+    assert stats.mapped_bytes >= 100 * stats.stack_size
+    finish(coroutines[60:])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("policy", "mutex"),
+        ("batch", 3),
+        ("stack_size", 2 << 20),
+        ("max_blocks", 77),
+        ("max_idle", 5),
+        ("guard", "none"),
+        ("guard", "mprotect"),
+    ],
+)
+def test_each_option_is_taken(settings, name, value):
+    copool.configure(**{name: value})
+    assert _core.options() == settings | {name: value}
+    in_force = getattr(copool.stats(), name)
+    assert in_force >= value if name == "stack_size" else in_force == value
+    assert list(Coroutine(lambda: yield_(1))) == [1]
+
+
+def test_what_is_left_out_stays(settings):
+    copool.configure(policy="mutex", batch=5)
+    copool.configure(max_blocks=500)
+    copool.configure()
+    stats = copool.stats()
+    assert (stats.policy, stats.batch, stats.max_blocks) == ("mutex", 5, 500)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        (
+            {"policy": "best"},
+            ValueError,
+            "no pool policy 'best': choose 'none', 'mutex', 'release' or 'magazine'",
+        ),
+        ({"policy": ""}, ValueError, "no pool policy ''"),
+        ({"policy": 1}, TypeError, "must be str, not int"),
+        ({"policy": "none\0"}, ValueError, "embedded null character"),
+        (
+            {"guard": "wall"},
+            ValueError,
+            "no guard 'wall': choose 'auto', 'madvise', 'mprotect' or 'none'",
+        ),
+        ({"guard": b"none"}, TypeError, "must be str, not bytes"),
+        ({"batch": 0}, ValueError, "batch must be from 1 to 4096, not 0"),
+        ({"batch": -1}, ValueError, "batch must be from 1 to 4096, not -1"),
+        ({"batch": 4097}, ValueError, "batch must be from 1 to 4096, not 4097"),
+        ({"batch": 1.5}, TypeError, "cannot be interpreted as an integer"),
+        ({"max_blocks": 0}, ValueError, "max_blocks must be at least 1, not 0"),
+        ({"max_blocks": 2**70}, ValueError, "max_blocks must be at most"),
+        ({"max_idle": -1}, ValueError, "max_idle must not be negative, but is -1"),
+        ({"stack_size": 0}, ValueError, "a stack_size of 0 bytes is too small"),
+        ({"stack_size": -1}, ValueError, "a stack_size of -1 bytes is too small"),
+        ({"stack_size": 64 << 10}, ValueError, "CPython needs at least"),
+        ({"stack_size": 2**31}, ValueError, "may be at most 1 GiB"),
+        ({"stack_size": "1 MiB"}, TypeError, "cannot be interpreted as an integer"),
+    ],
+)
+def test_bad_option_changes_nothing(settings, options, kind, text):
+    before = copool.stats()
+    with pytest.raises(kind) as caught:
+        copool.configure(**{"batch": 7} | options)
+    assert text in str(caught.value)
+    assert (_core.options(), copool.stats()) == (settings, before)
+
+
+def test_positional_and_unknown_options_are_refused():
+    with pytest.raises(TypeError):
+        copool.configure("mutex")
+    with pytest.raises(TypeError):
+        copool.configure(size=1)
+
+
+def test_live_ones_keep_their_pool(settings):
+    coroutines = started(3)
+    copool.configure(batch=2)
+    first = copool.stats()
+    coroutines += started(2)
+    copool.configure(batch=3)
+    second = copool.stats()
+    assert [(s.live, s.live_retired) for s in (first, second)] == [(0, 3), (0, 5)]
+    finish(coroutines[:4])
+    assert (copool.stats().live_retired, _core.check()) == (1, True)
+    finish(coroutines[4:])
+    assert (copool.stats().live_retired, _core.check()) == (0, True)
+
+
+def test_configure_inside_a_coroutine_on_the_old_pool(settings):
+    def body():
+        copool.configure(batch=2)
+        yield_(copool.stats().live_retired)
+        copool.configure(batch=3)
+        copool.trim()
+        return list(Coroutine(lambda: yield_("new")))
+
+    co = Coroutine(body)
+    assert [co.enter(), co.enter(), copool.stats().live_retired] == [1, ["new"], 0]
+
+
+def test_trim_gives_back_what_is_idle(settings):
+    copool.configure(batch=8)
+    finish(started(100))
+    idle = copool.stats().idle_local + copool.stats().idle_shared
+    assert idle > 0
+    assert copool.trim() == idle
+    assert copool.trim() == 0
+    kept = started(1)
+    copool.trim()
+    finish(kept)
+    assert _core.check()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("cap", [1, 2, 33])
+def test_cap_is_exact_and_the_pool_recovers(settings, policy, cap):
+    copool.configure(policy=policy, max_blocks=cap)
+    for _ in range(3):
+        coroutines = started(cap)
+        one_more = Coroutine(yield_)
+        with pytest.raises(PoolExhausted, match=f"all {cap} blocks are in use"):
+            one_more.enter()
+        assert (one_more.state, copool.stats().live) == ("created", cap)
+        finish(coroutines[:1])
+        finish([*coroutines[1:], *([one_more] if not one_more.enter() else [])])
+        assert (copool.stats().live, _core.check()) == (0, True)
+
+
+def test_exhausted_inside_a_coroutine(settings):
+    copool.configure(max_blocks=2)
+
+    def body():
+        kept = started(1)
+        try:
+            Coroutine(yield_).enter()
+        except PoolExhausted:
+            finish(kept)
+            return list(Coroutine(lambda: yield_("after")))
+
+    assert Coroutine(body).enter() == ["after"]
+
+
+def with_environment(**variables):
+    code = "import copool; print(sorted(copool._core.options().items()))"
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("COPOOL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environ | variables,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_environment_variables():
+    code, out, _ = with_environment(
+        COPOOL_POLICY="release",
+        COPOOL_BATCH="5",
+        COPOOL_STACK_SIZE=str(3 << 20),
+        COPOOL_MAX_BLOCKS="99",
+    )
+    assert code == 0
+    for setting in (
+        "('policy', 'release')",
+        "('batch', 5)",
+        f"('stack_size', {3 << 20})",
+        "('max_blocks', 99)",
+    ):
+        assert setting in out
+
+
+def test_empty_environment_variables_count_as_unset():
+    assert with_environment(COPOOL_BATCH="", COPOOL_POLICY="") == with_environment()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text"),
+    [
+        ("COPOOL_POLICY", "best", "ValueError: no pool policy 'best'"),
+        ("COPOOL_BATCH", "many", "COPOOL_BATCH must be a whole number, not 'many'"),
+        ("COPOOL_BATCH", "0", "batch must be from 1 to 4096, not 0"),
+        ("COPOOL_STACK_SIZE", "1M", "COPOOL_STACK_SIZE must be a whole number"),
+        ("COPOOL_STACK_SIZE", "1", "a stack_size of 1 bytes is too small"),
+        ("COPOOL_MAX_BLOCKS", "-3", "max_blocks must be at least 1, not -3"),
+    ],
+)
+def test_bad_environment_variable(variable, value, text):
+    code, out, err = with_environment(**{variable: value})
+    assert (code, out) == (1, "")
+    assert text in err
+    assert variable in err
+
+
+def test_environment_variable_beyond_any_number():
+    code, _, err = with_environment(COPOOL_MAX_BLOCKS=str(2**70))
+    assert code == 1
+    assert "COPOOL_MAX_BLOCKS" in err
