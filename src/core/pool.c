@@ -300,7 +300,8 @@ resolve(struct co_pool_options *o)
 
     if ((unsigned)o->policy >= CO_POLICY_COUNT ||
         (unsigned)o->guard >= CO_GUARD_COUNT || o->batch < 1 ||
-        o->batch > 4096 || o->max_blocks < 1)
+        o->batch > 4096 || o->max_blocks < 1 ||
+        (o->record_size && o->record_size < DEFAULT_RECORD))
         return CO_BAD_OPTION;
     o->guard = os_resolve_guard(o->guard);
     if (o->guard == CO_GUARD_COUNT)
