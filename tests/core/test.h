@@ -46,8 +46,7 @@ void test_failed(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #define EXPECT(cond)                                                           \
-    ((cond) ? (void)0                                                          \
-            : test_failed(__FILE__, __LINE__, "expected: %s", #cond))
+    ((cond) ? (void)0 : test_failed(__FILE__, __LINE__, "expected: %s", #cond))
 
 #define REQUIRE(cond)                                                          \
     ((cond) ? (void)0                                                          \

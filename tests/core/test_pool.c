@@ -43,8 +43,7 @@ expect_balance(void)
 {
     struct co_pool_stats s = test_stats(pool);
 
-    EXPECT_EQ(pool->arena.out,
-              s.live + s.idle_local + s.idle_shared + s.lost);
+    EXPECT_EQ(pool->arena.out, s.live + s.idle_local + s.idle_shared + s.lost);
     EXPECT_EQ(pool->arena.vacant, s.vacant);
     EXPECT(s.reused <= s.created);
     EXPECT(co_pool_check(pool));
@@ -120,13 +119,13 @@ names_are_those_of_the_manual(void)
     EXPECT_STR(co_policy_name(CO_POLICY_RELEASE), "release");
     EXPECT_STR(co_policy_name(CO_POLICY_MAGAZINE), "magazine");
     EXPECT(co_policy_name(CO_POLICY_COUNT) == NULL);
-    EXPECT(co_policy_name((enum co_policy)-1) == NULL);
+    EXPECT(co_policy_name((enum co_policy) - 1) == NULL);
     EXPECT_STR(co_guard_name(CO_GUARD_AUTO), "auto");
     EXPECT_STR(co_guard_name(CO_GUARD_MADVISE), "madvise");
     EXPECT_STR(co_guard_name(CO_GUARD_MPROTECT), "mprotect");
     EXPECT_STR(co_guard_name(CO_GUARD_NONE), "none");
     EXPECT(co_guard_name(CO_GUARD_COUNT) == NULL);
-    EXPECT(co_guard_name((enum co_guard)-1) == NULL);
+    EXPECT(co_guard_name((enum co_guard) - 1) == NULL);
 }
 
 /* --- one thread --------------------------------------------------------- */
