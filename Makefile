@@ -84,7 +84,8 @@ debug: $(VENV)/.test
 		--config-settings=build-dir=build/$(VERSION)-debug \
 		--config-settings=setup-args=-Dcheck=2 .
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
-		python -X dev -m pytest $(ARGS)
+		python -X dev -m pytest --ignore=tests/python/test_bench.py \
+		--ignore=tests/python/test_demo.py $(ARGS)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'

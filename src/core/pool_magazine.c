@@ -191,13 +191,24 @@ magazine_drain(struct pool *pool, struct pool_local *local)
 }
 
 static size_t
+destroy_list(struct pool *pool, struct list *list)
+{
+    struct block *chain = list->head;
+
+    list->head = NULL;
+    list_set_length(list, 0);
+    return pool_destroy_chain(pool, chain);
+}
+
+static size_t
 magazine_trim(struct pool *pool, struct pool_local *local)
 {
     struct block *batch;
     size_t n = 0;
 
     if (local)
-        magazine_drain(pool, local);
+        n = destroy_list(pool, &local->loaded) +
+            destroy_list(pool, &local->previous);
     while ((batch = store_take(pool)) != NULL)
         n += pool_destroy_chain(pool, batch);
     return n;

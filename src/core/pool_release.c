@@ -22,15 +22,12 @@ pool_size(struct pool *pool)
 
 /* The slow path, and so the place to make what empties alloc_pool when the
  * thread exits. Returns the thread's part with a non-empty alloc_pool, or NULL
- * if there are not more than `least` blocks to steal. */
+ * if there is nothing to steal. */
 static struct pool_local *
-steal(struct pool *pool, unsigned least)
+steal(struct pool *pool)
 {
-    struct pool_local *local;
+    struct pool_local *local = pool_local_get(pool);
 
-    if (pool_size(pool) <= least)
-        return NULL;
-    local = pool_local_get(pool);
     if (!local)
         return NULL;
     atomic_store_explicit(&pool->release_pool_size, 0, memory_order_relaxed);
@@ -45,14 +42,17 @@ release_get(struct pool *pool, enum co_status *status)
     struct block *block;
 
     if (CO_UNLIKELY(!local || !local->alloc_pool)) {
-        struct pool_local *stolen = steal(pool, pool->batch);
+        struct pool_local *stolen = NULL;
 
+        if (pool_size(pool) > pool->batch)
+            stolen = steal(pool);
         if (!stolen) {
             block = pool_get_fresh(pool, local, status);
             if (block)
                 return block;
-            /* Rather than fail, take less than the patch would. */
-            stolen = steal(pool, 0);
+            /* Rather than fail, take less than the patch would, whatever the
+             * size says. */
+            stolen = steal(pool);
             if (!stolen)
                 return NULL;
         }
