@@ -70,39 +70,53 @@ store_take(struct pool *pool)
     return batch;
 }
 
+static bool
+store_is_full_for(struct pool *pool, const struct block *batch)
+{
+    return stored(pool) + batch->batch_length > pool->options.max_idle;
+}
+
+/* Under the lock, which fork waits for: in a child, the count must agree with
+ * what the lists hold. */
+static void
+store_add(struct pool *pool, struct store *store, struct block *batch)
+{
+    set_stored(pool, stored(pool) + batch->batch_length);
+    store_push(store, batch);
+}
+
 /* Empties the list into the store, or into the arena if the store is full. */
 static void
 store_give(struct pool *pool, struct list *list)
 {
     struct block *batch = list->head, *block;
-    size_t length = list_length(list);
     bool full, warm;
 
     if (!batch)
         return;
+    batch->batch_length = list_length(list);
     list->head = NULL;
     list_set_length(list, 0);
-    batch->batch_length = length;
 
     pool_lock(pool);
-    full = stored(pool) + length > pool->options.max_idle;
+    full = store_is_full_for(pool, batch);
     warm = !full && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
-    if (!full)
-        set_stored(pool, stored(pool) + length);
     if (warm)
-        store_push(&pool->warm, batch);
+        store_add(pool, &pool->warm, batch);
     pool_unlock(pool);
     if (warm)
         return;
-    if (full) {
-        pool_destroy_chain(pool, batch);
-        return;
+    if (!full) {
+        for (block = batch; block; block = block->next)
+            arena_discard_deep(&pool->arena, block);
+        pool_lock(pool);
+        full = store_is_full_for(pool, batch);
+        if (!full)
+            store_add(pool, &pool->cold, batch);
+        pool_unlock(pool);
     }
-    for (block = batch; block; block = block->next)
-        arena_discard_deep(&pool->arena, block);
-    pool_lock(pool);
-    store_push(&pool->cold, batch);
-    pool_unlock(pool);
+    if (full)
+        pool_destroy_chain(pool, batch);
 }
 
 /* --- the magazines ------------------------------------------------------ */
