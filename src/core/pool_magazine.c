@@ -160,7 +160,7 @@ magazine_get(struct pool *pool, enum co_status *status)
 {
     struct pool_local *local = pool_local_last;
 
-    if (CO_LIKELY(local && local->pool == pool && local->loaded.head))
+    if (CO_LIKELY(local && pool_local_is_of(local, pool) && local->loaded.head))
         return hand_out(local);
     return get_slow(pool, status);
 }
@@ -188,7 +188,7 @@ magazine_put(struct pool *pool, struct block *block)
 {
     struct pool_local *local = pool_local_last;
 
-    if (CO_LIKELY(local && local->pool == pool &&
+    if (CO_LIKELY(local && pool_local_is_of(local, pool) &&
                   list_length(&local->loaded) < pool->batch)) {
         pool_count(&local->finished);
         list_push(&local->loaded, block);
@@ -262,10 +262,12 @@ magazine_walk_local(struct pool_local *local)
 {
     size_t loaded = pool_chain_length(local->loaded.head);
     size_t previous = pool_chain_length(local->previous.head);
+    struct pool *pool =
+        atomic_load_explicit(&local->pool, memory_order_relaxed);
 
     if (loaded != list_length(&local->loaded) ||
         previous != list_length(&local->previous) ||
-        loaded > local->pool->batch || previous > local->pool->batch)
+        loaded > pool->batch || previous > pool->batch)
         return SIZE_MAX;
     return loaded + previous;
 }
