@@ -120,7 +120,8 @@ pool_local_make(struct pool *pool)
     return local;
 }
 
-/* Blocks in use. Under the registry lock. */
+/* Blocks in use. Under the registry lock. While other threads go on, one of
+ * the counts may be older than another; then what can't be is cut off. */
 static uint64_t
 count_live(struct pool *pool)
 {
@@ -129,7 +130,7 @@ count_live(struct pool *pool)
 
     for (local = pool->locals; local; local = local->next_of_pool)
         live += load(&local->created) - load(&local->finished);
-    return live;
+    return (int64_t)live > 0 ? live : 0;
 }
 
 /* --- for the policies --------------------------------------------------- */
