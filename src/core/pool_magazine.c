@@ -253,7 +253,8 @@ magazine_walk(struct pool *pool)
 
     ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
          walk_store(&pool->cold, &blocks) == pool->cold.batches &&
-         pool->warm.batches * pool->batch <= WARM_BLOCKS && blocks == stored(pool);
+         pool->warm.batches * pool->batch <= WARM_BLOCKS &&
+         blocks == stored(pool);
     return ok ? blocks : SIZE_MAX;
 }
 
@@ -266,8 +267,8 @@ magazine_walk_local(struct pool_local *local)
         atomic_load_explicit(&local->pool, memory_order_relaxed);
 
     if (loaded != list_length(&local->loaded) ||
-        previous != list_length(&local->previous) ||
-        loaded > pool->batch || previous > pool->batch)
+        previous != list_length(&local->previous) || loaded > pool->batch ||
+        previous > pool->batch)
         return SIZE_MAX;
     return loaded + previous;
 }
