@@ -620,9 +620,9 @@ main(int argc, char **argv)
     TEST(name##_none), TEST(name##_mutex), TEST(name##_release),               \
         TEST(name##_magazine),
     static const struct test tests[] = {
-        FOR_TESTS_OF_ALL_POLICIES(ALL) TEST(each_pushed_node_is_taken_once),
+        TEST(each_pushed_node_is_taken_once),
         TEST(pool_is_destroyed_while_its_users_use_others),
-        TESTS_END,
+        FOR_TESTS_OF_ALL_POLICIES(ALL) TESTS_END,
     };
 
     return test_main(tests, argc, argv);
