@@ -256,6 +256,7 @@ after_fork_in_child(void)
             if (own)
                 continue;
             local_unlink(pool, local);
+            free(local);
         }
         known = count_live(pool) + pool->policy->walk_shared(pool);
         for (local = pool->locals; local; local = local->next_of_pool)
