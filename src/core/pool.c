@@ -49,15 +49,17 @@ static void
 leave_all_pools(struct os_exit_hook *hook)
 {
     struct pool_local *local;
+    struct pool *pool;
 
     (void)hook;
     pool_local_last = NULL;
     while ((local = mine.locals) != NULL) {
         mine.locals = local->next_of_thread;
         pthread_mutex_lock(&registry_lock);
-        if (local->pool) {
-            local->pool->policy->drain(local->pool, local);
-            local_unlink(local->pool, local);
+        pool = atomic_load_explicit(&local->pool, memory_order_relaxed);
+        if (pool) {
+            pool->policy->drain(pool, local);
+            local_unlink(pool, local);
         }
         pthread_mutex_unlock(&registry_lock);
         free(local);
@@ -71,11 +73,16 @@ pool_local_search(struct pool *pool)
     struct pool_local **link = &mine.locals, *local;
 
     while ((local = *link) != NULL) {
-        if (local->pool == pool) {
+        /* Acquire, with the release in co_pool_destroy(): that no longer looks
+         * at it. */
+        struct pool *its =
+            atomic_load_explicit(&local->pool, memory_order_acquire);
+
+        if (its == pool) {
             pool_local_last = local;
             return local;
         }
-        if (!local->pool) {
+        if (!its) {
             *link = local->next_of_thread;
             if (pool_local_last == local)
                 pool_local_last = NULL;
@@ -99,7 +106,7 @@ pool_local_make(struct pool *pool)
         free(local);
         return NULL;
     }
-    local->pool = pool;
+    atomic_init(&local->pool, pool);
     local->next_of_thread = mine.locals;
     mine.locals = local;
     pthread_mutex_lock(&registry_lock);
@@ -113,7 +120,8 @@ pool_local_make(struct pool *pool)
     return local;
 }
 
-/* Blocks in use. Under the registry lock. */
+/* Blocks in use. Under the registry lock. While other threads go on, one of
+ * the counts may be older than another; then what can't be is cut off. */
 static uint64_t
 count_live(struct pool *pool)
 {
@@ -122,7 +130,7 @@ count_live(struct pool *pool)
 
     for (local = pool->locals; local; local = local->next_of_pool)
         live += load(&local->created) - load(&local->finished);
-    return live;
+    return (int64_t)live > 0 ? live : 0;
 }
 
 /* --- for the policies --------------------------------------------------- */
@@ -248,6 +256,7 @@ after_fork_in_child(void)
             if (own)
                 continue;
             local_unlink(pool, local);
+            free(local);
         }
         known = count_live(pool) + pool->policy->walk_shared(pool);
         for (local = pool->locals; local; local = local->next_of_pool)
@@ -366,7 +375,7 @@ enum co_status
 co_pool_destroy(co_pool *pool)
 {
     struct pool **link = &registry;
-    struct pool_local *local;
+    struct pool_local *local, *next;
 
     pthread_mutex_lock(&registry_lock);
     if (count_live(pool)) {
@@ -376,9 +385,12 @@ co_pool_destroy(co_pool *pool)
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
-    /* Their threads free them, when they next look for a pool or exit. */
-    for (local = pool->locals; local; local = local->next_of_pool)
-        local->pool = NULL;
+    /* Their threads free them, when they next look for a pool or exit: maybe
+     * as soon as they see the NULL. */
+    for (local = pool->locals; local; local = next) {
+        next = local->next_of_pool;
+        atomic_store_explicit(&local->pool, NULL, memory_order_release);
+    }
     pthread_mutex_unlock(&registry_lock);
 
     arena_fini(&pool->arena);
@@ -458,7 +470,7 @@ co_pool_check(co_pool *pool)
     ok = idle != SIZE_MAX;
     for (local = pool->locals; local; local = local->next_of_pool) {
         n = pool->policy->walk_local(local);
-        ok = ok && n != SIZE_MAX && local->pool == pool &&
+        ok = ok && n != SIZE_MAX && pool_local_is_of(local, pool) &&
              *local->link_of_pool == local;
         idle += n;
     }

@@ -70,39 +70,53 @@ store_take(struct pool *pool)
     return batch;
 }
 
+static bool
+store_is_full_for(struct pool *pool, const struct block *batch)
+{
+    return stored(pool) + batch->batch_length > pool->options.max_idle;
+}
+
+/* Under the lock, which fork waits for: in a child, the count must agree with
+ * what the lists hold. */
+static void
+store_add(struct pool *pool, struct store *store, struct block *batch)
+{
+    set_stored(pool, stored(pool) + batch->batch_length);
+    store_push(store, batch);
+}
+
 /* Empties the list into the store, or into the arena if the store is full. */
 static void
 store_give(struct pool *pool, struct list *list)
 {
     struct block *batch = list->head, *block;
-    size_t length = list_length(list);
     bool full, warm;
 
     if (!batch)
         return;
+    batch->batch_length = list_length(list);
     list->head = NULL;
     list_set_length(list, 0);
-    batch->batch_length = length;
 
     pool_lock(pool);
-    full = stored(pool) + length > pool->options.max_idle;
+    full = store_is_full_for(pool, batch);
     warm = !full && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
-    if (!full)
-        set_stored(pool, stored(pool) + length);
     if (warm)
-        store_push(&pool->warm, batch);
+        store_add(pool, &pool->warm, batch);
     pool_unlock(pool);
     if (warm)
         return;
-    if (full) {
-        pool_destroy_chain(pool, batch);
-        return;
+    if (!full) {
+        for (block = batch; block; block = block->next)
+            arena_discard_deep(&pool->arena, block);
+        pool_lock(pool);
+        full = store_is_full_for(pool, batch);
+        if (!full)
+            store_add(pool, &pool->cold, batch);
+        pool_unlock(pool);
     }
-    for (block = batch; block; block = block->next)
-        arena_discard_deep(&pool->arena, block);
-    pool_lock(pool);
-    store_push(&pool->cold, batch);
-    pool_unlock(pool);
+    if (full)
+        pool_destroy_chain(pool, batch);
 }
 
 /* --- the magazines ------------------------------------------------------ */
@@ -146,7 +160,7 @@ magazine_get(struct pool *pool, enum co_status *status)
 {
     struct pool_local *local = pool_local_last;
 
-    if (CO_LIKELY(local && local->pool == pool && local->loaded.head))
+    if (CO_LIKELY(local && pool_local_is_of(local, pool) && local->loaded.head))
         return hand_out(local);
     return get_slow(pool, status);
 }
@@ -174,7 +188,7 @@ magazine_put(struct pool *pool, struct block *block)
 {
     struct pool_local *local = pool_local_last;
 
-    if (CO_LIKELY(local && local->pool == pool &&
+    if (CO_LIKELY(local && pool_local_is_of(local, pool) &&
                   list_length(&local->loaded) < pool->batch)) {
         pool_count(&local->finished);
         list_push(&local->loaded, block);
@@ -239,7 +253,8 @@ magazine_walk(struct pool *pool)
 
     ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
          walk_store(&pool->cold, &blocks) == pool->cold.batches &&
-         pool->warm.batches * pool->batch <= WARM_BLOCKS && blocks == stored(pool);
+         pool->warm.batches * pool->batch <= WARM_BLOCKS &&
+         blocks == stored(pool);
     return ok ? blocks : SIZE_MAX;
 }
 
@@ -248,10 +263,12 @@ magazine_walk_local(struct pool_local *local)
 {
     size_t loaded = pool_chain_length(local->loaded.head);
     size_t previous = pool_chain_length(local->previous.head);
+    struct pool *pool =
+        atomic_load_explicit(&local->pool, memory_order_relaxed);
 
     if (loaded != list_length(&local->loaded) ||
-        previous != list_length(&local->previous) ||
-        loaded > local->pool->batch || previous > local->pool->batch)
+        previous != list_length(&local->previous) || loaded > pool->batch ||
+        previous > pool->batch)
         return SIZE_MAX;
     return loaded + previous;
 }
