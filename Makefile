@@ -28,7 +28,7 @@ CORE_asan := -Dcheck=2 -Db_sanitize=address,undefined -Db_lundef=false
 CORE_tsan := -Dcheck=1 -Db_sanitize=thread -Db_lundef=false
 CORE_valgrind := -Dcheck=1 -Dvalgrind=true -Dbuildtype=debugoptimized
 CORE_aarch64 := -Dcheck=2 --cross-file .ci/aarch64.ini
-WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full'
+WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug ci test-core \
@@ -84,7 +84,8 @@ debug: $(VENV)/.test
 		--config-settings=build-dir=build/$(VERSION)-debug \
 		--config-settings=setup-args=-Dcheck=2 .
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
-		python -X dev -m pytest $(ARGS)
+		python -X dev -m pytest --ignore=tests/python/test_bench.py \
+		--ignore=tests/python/test_demo.py $(ARGS)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'

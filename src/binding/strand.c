@@ -12,6 +12,38 @@ CO_THREAD_LOCAL struct thread_record *thread_record_last;
 
 static const char record_key[] = "copool.thread";
 
+/* Records of thread states that are no more. They are used again but never
+ * freed: a thread that worked for another thread state, of a sub-interpreter
+ * say, may still have it in thread_record_last and look into it. It finds
+ * neither a thread state nor a type of its own there. */
+static struct thread_record *spare;
+static struct module_state gone;
+
+static struct thread_record *
+record_get(void)
+{
+    struct thread_record *t = spare;
+
+    if (t) {
+        spare = t->next_spare;
+        memset(t, 0, sizeof *t);
+    } else {
+        t = calloc(1, sizeof *t);
+    }
+    if (t)
+        t->state = &gone;
+    return t;
+}
+
+static void
+record_put(struct thread_record *t)
+{
+    t->ts = NULL;
+    t->state = &gone;
+    t->next_spare = spare;
+    spare = t;
+}
+
 static void
 abandon_all(struct thread_record *t)
 {
@@ -47,16 +79,16 @@ record_gone(PyObject *capsule)
     t->ts = NULL;
     if (thread_record_last == t)
         thread_record_last = NULL;
-    /* Another thread may still have it in thread_record_last, and a chain of
-     * ours that is running needs it to the end. */
+    /* A chain of ours that is running needs it to the end. */
     if (here && !inside)
-        free(t);
+        record_put(t);
 }
 
 static struct thread_record *
 record_make(PyThreadState *ts, PyObject *dict)
 {
-    struct thread_record *t = calloc(1, sizeof *t);
+    struct thread_record *t = record_get();
+    struct module_state *state;
     PyObject *capsule;
 
     if (!t)
@@ -66,14 +98,15 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
     tstate_outermost(&t->own.slice);
-    t->state = module_state_get();
-    capsule = t->state ? PyCapsule_New(t, record_key, NULL) : NULL;
+    state = module_state_get();
+    capsule = state ? PyCapsule_New(t, record_key, NULL) : NULL;
     if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
         Py_XDECREF(capsule);
-        free(t);
+        record_put(t);
         return NULL;
     }
-    /* Only now, since until here a failure frees the record. */
+    t->state = state;
+    /* Only now, since until here a failure puts the record back. */
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
     return t;

@@ -64,6 +64,7 @@ struct thread_record {
     struct strand *started; /* and not finished */
     struct strand *dropped; /* by other threads; to be unwound by this one */
     struct module_state *state; /* of the thread's interpreter */
+    struct thread_record *next_spare; /* only valid when it is not in use */
     struct error error;     /* only valid during a switch that passes NULL */
     PyObject *free_faces;   /* finished Coroutine objects, linked by `fn` */
     unsigned free_count;

@@ -291,3 +291,30 @@ def test_subprocess_from_inside(python):
         """
     )
     assert (done.code, done.lines) == (0, ["0"])
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="needs valgrind")
+def test_thread_that_worked_for_an_interpreter_which_is_gone(python):
+    """What the thread remembers of it is still memory of ours."""
+    done = python(
+        INTERPRETERS
+        + """
+import queue, threading
+there, here = queue.SimpleQueue(), queue.SimpleQueue()
+interpreter = create()
+def work():
+    interpreters.run_string(interpreter, USE)
+    there.put(None)
+    here.get()
+    print(Coroutine(int).state)
+thread = threading.Thread(target=work)
+thread.start()
+there.get()
+interpreters.destroy(interpreter)
+here.put(None)
+thread.join()
+""",
+        before=["valgrind", "-q", "--undef-value-errors=no", "--error-exitcode=9"],
+        env={**os.environ, "PYTHONMALLOC": "malloc"},
+    )
+    assert (done.code, done.lines) == (0, ["created"]), done.errors
