@@ -74,6 +74,7 @@ test-plain test-asan test-tsan test-valgrind test-aarch64: test-%: $(VENV)/.test
 	@test -f build/$*/build.ninja || $(RUN) meson setup build/$* -Dtests=true \
 		-Dpython=false $(CORE_$*) >build/$*.log || { cat build/$*.log; exit 1; }
 	@$(RUN) meson test -C build/$* --print-errorlogs --timeout-multiplier=10 $(WRAP_$*)
+	@grep -h '^skip ' build/$*/meson-logs/testlog*.txt | sed 's/^/copool: /' || true
 
 # Once more with an allocator that poisons memory, and with assertions on.
 debug: $(VENV)/.test

@@ -564,16 +564,15 @@ signals_may_come_at_any_time(void)
     struct sigaction action = {.sa_handler = on_signal,
                                .sa_flags = SA_RESTART};
     struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
-    struct sigaction before;
     int wanted = (int)test_rounds(300);
 
     endless = 0;
-    REQUIRE(sigaction(SIGPROF, &action, &before) == 0);
+    REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
     REQUIRE(setitimer(ITIMER_PROF, &often, NULL) == 0);
     for (signals = 0; signals < wanted;)
         cycle(pool, 10);
     REQUIRE(setitimer(ITIMER_PROF, &never, NULL) == 0);
-    REQUIRE(sigaction(SIGPROF, &before, NULL) == 0);
+    /* The handler stays: one may still be on its way. */
     EXPECT_EQ(endless, 0);
     EXPECT_DESTROY(pool);
 }
