@@ -82,7 +82,8 @@ struct co_pool_options {
     size_t max_blocks; /* the cap on coroutines alive and idle together */
     size_t max_idle;   /* blocks kept in the magazine policy's store */
     size_t data_size;  /* bytes above the stack for the caller's own use */
-    size_t record_size; /* of the control record; 0 for co_create()'s own */
+    size_t record_size; /* of the control record; 0 for co_create()'s own, which
+                           is the least */
 };
 
 void co_pool_options_init(struct co_pool_options *options);

@@ -73,16 +73,14 @@ pool_local_search(struct pool *pool)
     struct pool_local **link = &mine.locals, *local;
 
     while ((local = *link) != NULL) {
-        /* Acquire, with the release in co_pool_destroy(): that no longer looks
-         * at it. */
-        struct pool *its =
+        struct pool *of =
             atomic_load_explicit(&local->pool, memory_order_acquire);
 
-        if (its == pool) {
+        if (of == pool) {
             pool_local_last = local;
             return local;
         }
-        if (!its) {
+        if (!of) {
             *link = local->next_of_thread;
             if (pool_local_last == local)
                 pool_local_last = NULL;
@@ -120,17 +118,21 @@ pool_local_make(struct pool *pool)
     return local;
 }
 
-/* Blocks in use. Under the registry lock. While other threads go on, one of
- * the counts may be older than another; then what can't be is cut off. */
+/* Blocks in use. Under the registry lock. Those that finished are counted
+ * first: a block that comes and goes meanwhile makes the result too large
+ * rather than negative. */
 static uint64_t
 count_live(struct pool *pool)
 {
-    uint64_t live = load(&pool->created) - load(&pool->finished);
+    uint64_t finished = load(&pool->finished), created;
     struct pool_local *local;
 
     for (local = pool->locals; local; local = local->next_of_pool)
-        live += load(&local->created) - load(&local->finished);
-    return (int64_t)live > 0 ? live : 0;
+        finished += load(&local->finished);
+    created = load(&pool->created);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        created += load(&local->created);
+    return created - finished;
 }
 
 /* --- for the policies --------------------------------------------------- */
@@ -298,7 +300,8 @@ resolve(struct co_pool_options *o)
 
     if ((unsigned)o->policy >= CO_POLICY_COUNT ||
         (unsigned)o->guard >= CO_GUARD_COUNT || o->batch < 1 ||
-        o->batch > 4096 || o->max_blocks < 1)
+        o->batch > 4096 || o->max_blocks < 1 ||
+        (o->record_size && o->record_size < DEFAULT_RECORD))
         return CO_BAD_OPTION;
     o->guard = os_resolve_guard(o->guard);
     if (o->guard == CO_GUARD_COUNT)
@@ -385,8 +388,8 @@ co_pool_destroy(co_pool *pool)
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
-    /* Their threads free them, when they next look for a pool or exit: maybe
-     * as soon as they see the NULL. */
+    /* Their threads free them, when they next look for a pool or exit; which
+     * may be at once. The release pairs with the acquire there. */
     for (local = pool->locals; local; local = next) {
         next = local->next_of_pool;
         atomic_store_explicit(&local->pool, NULL, memory_order_release);
@@ -424,13 +427,13 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
 
     memset(s, 0, sizeof *s);
     pthread_mutex_lock(&registry_lock);
-    s->created = load(&pool->created);
-    s->reused = load(&pool->reused);
-    for (local = pool->locals; local; local = local->next_of_pool) {
-        s->created += load(&local->created);
-        s->reused += load(&local->reused);
-    }
     s->live = count_live(pool);
+    s->reused = load(&pool->reused);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        s->reused += load(&local->reused);
+    s->created = load(&pool->created);
+    for (local = pool->locals; local; local = local->next_of_pool)
+        s->created += load(&local->created);
     lost = pool->lost;
     pthread_mutex_unlock(&registry_lock);
 
@@ -445,7 +448,10 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
 
     /* The counts were not read at one moment, and the release policy's is a
      * heuristic by design: what can't be is cut off. */
-    out = out > s->live + lost ? out - s->live - lost : 0;
+    out -= lost;
+    if (s->live > out)
+        s->live = out;
+    out -= s->live;
     s->idle_shared = pool->policy->idle_shared(pool);
     if (s->idle_shared > out)
         s->idle_shared = out;

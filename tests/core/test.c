@@ -17,6 +17,7 @@
 
 static const char *running;
 static const char *skipped;
+static char at_case[128];
 static _Atomic(unsigned) failures;
 
 static bool
@@ -41,6 +42,7 @@ test_main(const struct test *tests, int argc, char **argv)
             continue;
         running = tests->name;
         skipped = NULL;
+        at_case[0] = '\0';
         before = failures;
         tests->run();
         run++;
@@ -76,7 +78,18 @@ test_failed(const char *file, int line, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    printf("%s:%d: in %s: %s\n", file, line, running, text);
+    printf("%s:%d: in %s%s: %s\n", file, line, running, at_case, text);
+}
+
+void
+test_case(const char *format, ...)
+{
+    va_list args;
+    int n = snprintf(at_case, sizeof at_case, ", ");
+
+    va_start(args, format);
+    vsnprintf(at_case + n, sizeof at_case - (size_t)n, format, args);
+    va_end(args);
 }
 
 void

@@ -37,14 +37,16 @@ int test_main(const struct test *tests, int argc, char **argv);
 /* The current test counts as skipped, unless it fails. It still runs on. */
 void test_skip(const char *why);
 
+/* Names the case that a test is at, for the message of a failure. */
+void test_case(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* --- expectations ------------------------------------------------------- */
 
 void test_failed(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #define EXPECT(cond)                                                           \
-    ((cond) ? (void)0                                                          \
-            : test_failed(__FILE__, __LINE__, "expected: %s", #cond))
+    ((cond) ? (void)0 : test_failed(__FILE__, __LINE__, "expected: %s", #cond))
 
 #define REQUIRE(cond)                                                          \
     ((cond) ? (void)0                                                          \

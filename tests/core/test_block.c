@@ -149,7 +149,7 @@ check_geometry(const struct arena_options *o)
 static void
 geometry_holds_for_all_sizes(void)
 {
-    static const size_t stacks[] = {32 * KIB, 32 * KIB + 1, 40000,   64 * KIB,
+    static const size_t stacks[] = {32 * KIB,  32 * KIB + 1, 40000,   64 * KIB,
                                     256 * KIB, 260 * KIB,    1 << 20, 1 << 30};
     static const size_t records[] = {sizeof(struct block), DEFAULT_RECORD, 200,
                                      513, 768};

@@ -507,8 +507,7 @@ walk_below(unsigned depth, unsigned which)
 
     if (depth)
         return walk_below(depth - 1, which) + mine;
-    EXPECT_EQ(_Unwind_Backtrace(count_frame, &walks[which]),
-              _URC_END_OF_STACK);
+    EXPECT_EQ(_Unwind_Backtrace(count_frame, &walks[which]), _URC_END_OF_STACK);
     traces[which] = backtrace(addresses, 100);
     return mine;
 }
@@ -577,8 +576,7 @@ ticks_entry(void *value)
 static void
 signals_may_come_at_any_time(void)
 {
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
     struct sigaction before;
     uintptr_t n = 0;

@@ -116,8 +116,8 @@ take_and_put_back(unsigned index)
             size_t n = (size_t)(chain - nodes);
 
             next = chain->next;
-            doubles += !atomic_compare_exchange_strong(&owner[n], &nobody,
-                                                       (int)index);
+            doubles +=
+                !atomic_compare_exchange_strong(&owner[n], &nobody, (int)index);
             /* Ordinary memory of the node: its next taker must see it. */
             chain->index++;
             takes++;

@@ -17,7 +17,15 @@ struct arch_ctx {
     uint64_t fpcr; /* 24: floating-point control */
 };
 
-#define ARCH_OUTERMOST_FRAME() __asm__ volatile(".cfi_undefined x30")
+/* Only where the compiler makes unwind tables. */
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#    define ARCH_CFI(directive) directive "\n\t"
+#else
+#    define ARCH_CFI(directive) ""
+#endif
+
+#define ARCH_OUTERMOST_FRAME()                                                 \
+    __asm__ volatile(ARCH_CFI(".cfi_undefined x30"))
 
 static inline void *
 arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
@@ -33,12 +41,16 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
                      "mov x4, sp\n\t"
                      "stp x4, x29, [x1]\n\t"
                      "str x3, [x1, #16]\n\t"
+                     ARCH_CFI(".cfi_remember_state")
+                     ARCH_CFI(".cfi_undefined x30")
                      "ldp x4, x29, [x2]\n\t"
                      "ldr x16, [x2, #16]\n\t"
                      "mov sp, x4\n\t"
                      "mov x30, xzr\n\t"
                      "br x16\n"
-                     "1:\thint #36\n\t" /* bti j */
+                     "1:\t"
+                     ARCH_CFI(".cfi_restore_state")
+                     "hint #36\n\t" /* bti j */
                      : "+r"(x0), "+r"(x1), "+r"(x2)
                      :
                      : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9",

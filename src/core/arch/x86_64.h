@@ -11,8 +11,9 @@
  * an indirect jump: a `ret` would take the prediction that belongs to a return
  * of the coroutine that we come from.
  *
- * Nothing is pushed, so a signal can come at any time, and the unwind tables
- * of the surrounding function hold. No note claims shadow-stack support: the
+ * Nothing is pushed, so a signal can come at any time. The unwind tables of the
+ * surrounding function hold until the stack pointer is another's; from there to
+ * the jump a walk of the stack ends. No note claims shadow-stack support: the
  * shadow stack is not switched.
  */
 #ifndef COPOOL_ARCH_H
@@ -31,9 +32,17 @@ struct arch_ctx {
     uint16_t mxcsr; /* its control bits */
 };
 
+/* Only where the compiler makes unwind tables. */
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#    define ARCH_CFI(directive) directive "\n\t"
+#else
+#    define ARCH_CFI(directive) ""
+#endif
+
 /* For the entry of a context: unwinders stop here. The return address is zero
  * too, for those who walk the stack without unwind tables. */
-#define ARCH_OUTERMOST_FRAME() __asm__ volatile(".cfi_undefined rip")
+#define ARCH_OUTERMOST_FRAME()                                                 \
+    __asm__ volatile(ARCH_CFI(".cfi_undefined rip"))
 
 #ifdef __AVX512F__
 #    define ARCH_CLOBBERS_512                                                  \
@@ -55,10 +64,14 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
                      "movq %%rsp, 0(%%rax)\n\t"
                      "movq %%rbp, 8(%%rax)\n\t"
                      "movq %%rdx, 16(%%rax)\n\t"
+                     ARCH_CFI(".cfi_remember_state")
+                     ARCH_CFI(".cfi_undefined rip")
                      "movq 0(%%rsi), %%rsp\n\t"
                      "movq 8(%%rsi), %%rbp\n\t"
                      "jmp *16(%%rsi)\n"
-                     "1:\tendbr64\n\t"
+                     "1:\t"
+                     ARCH_CFI(".cfi_restore_state")
+                     "endbr64\n\t"
                      : "+D"(value), "+a"(from), "+S"(to)
                      :
                      : "memory", "cc", "rbx", "rcx", "rdx", "r8", "r9", "r10",
