@@ -338,17 +338,16 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
         return CO_NO_MEMORY;
     memset(pool, 0, sizeof *pool);
     status = arena_init(
-        &pool->arena,
-        &(struct arena_options){
-            .stack_size = o.stack_size,
-            .record_size = o.record_size,
-            .data_size = o.data_size,
-            .guard = o.guard,
-            .max_blocks = o.max_blocks,
-            .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
-            .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
-            .keep_empty = o.policy != CO_POLICY_NONE,
-        });
+        &pool->arena, &(struct arena_options){
+                          .stack_size = o.stack_size,
+                          .record_size = o.record_size,
+                          .data_size = o.data_size,
+                          .guard = o.guard,
+                          .max_blocks = o.max_blocks,
+                          .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
+                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
+                          .keep_empty = o.policy != CO_POLICY_NONE,
+                      });
     if (status != CO_OK)
         goto no_arena;
     status = CO_NO_MEMORY;

@@ -63,9 +63,9 @@ struct pool {
     unsigned batch;
     struct co_pool_options options; /* as resolved */
     struct arena arena;
-    struct pool *next;           /* in the registry */
-    struct pool_local *locals;   /* of all threads; under the registry lock */
-    size_t lost;                 /* likewise */
+    struct pool *next;         /* in the registry */
+    struct pool_local *locals; /* of all threads; under the registry lock */
+    size_t lost;               /* likewise */
 
     /* What threads did that have no pool_local, or have none any more. */
     _Atomic(uint64_t) created, reused, finished;
@@ -74,7 +74,7 @@ struct pool {
     /* mutex, magazine */
     alignas(64) pthread_mutex_t lock;
     _Atomic(bool) held; /* for the count of contended: a trylock costs more */
-    struct list idle; /* mutex */
+    struct list idle;   /* mutex */
     size_t max_size;
     struct store warm, cold; /* magazine */
     _Atomic(size_t) stored;  /* blocks in both; changed under the lock */
@@ -139,9 +139,9 @@ pool_local_get(struct pool *pool)
 static inline void
 pool_count(_Atomic(uint64_t) *count)
 {
-    atomic_store_explicit(
-        count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+    atomic_store_explicit(count,
+                          atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 static inline void

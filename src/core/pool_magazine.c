@@ -262,7 +262,8 @@ magazine_walk(struct pool *pool)
 
     ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
          walk_store(&pool->cold, &blocks) == pool->cold.batches &&
-         pool->warm.batches * pool->batch <= WARM_BLOCKS && blocks == stored(pool);
+         pool->warm.batches * pool->batch <= WARM_BLOCKS &&
+         blocks == stored(pool);
     return ok ? blocks : SIZE_MAX;
 }
 
@@ -274,8 +275,8 @@ magazine_walk_local(struct pool_local *local)
     unsigned batch = atomic_load(&local->pool)->batch;
 
     if (loaded != list_length(&local->loaded) ||
-        previous != list_length(&local->previous) ||
-        loaded > batch || previous > batch)
+        previous != list_length(&local->previous) || loaded > batch ||
+        previous > batch)
         return SIZE_MAX;
     return loaded + previous;
 }
