@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What all policies share: counts and the walk that verifies them, several
- * pools, threads that come and go, fork. With a batch of 2 blocks move between
- * threads all the time; test_policies.c has which of them.
+ * pools, fork. test_policies.c has which block is where, test_threads.c what
+ * several threads do to each other.
  */
 #include <string.h>
 #include <unistd.h>
@@ -368,63 +368,6 @@ one_thread_uses_two_pools_in_turn(void)
         }
 }
 
-/*  turn  this thread             other
- *  0                             uses both pools
- *  1     destroys the first
- *  2                             uses the second, in which it looks for its
- *                                part behind what it had of the first
- * Nothing but the destruction orders the two for a sanitizer. */
-static co_pool *gone, *stays;
-static _Atomic(bool) both_used, done;
-
-static void
-use(co_pool *used)
-{
-    struct block *block = test_get(used);
-
-    pool_put(used, block);
-}
-
-static void
-use_both_then_one(unsigned index)
-{
-    unsigned i;
-
-    if (index) {
-        /* In this order it keeps coming back for the one behind the other. */
-        use(stays);
-        use(gone);
-        atomic_store(&both_used, true);
-        while (!atomic_load_explicit(&done, memory_order_relaxed)) {
-            use(stays);
-            use(pool);
-        }
-        return;
-    }
-    while (!atomic_load(&both_used))
-        ;
-    EXPECT_EQ(co_pool_destroy(gone), CO_OK);
-    for (i = 0; i < 100; i++)
-        use(stays);
-    atomic_store_explicit(&done, true, memory_order_relaxed);
-}
-
-static void
-pool_may_go_while_its_threads_use_others(void)
-{
-    unsigned rounds = test_rounds(200), i;
-
-    for (i = 0; i < rounds; i++) {
-        pool = test_pool(CO_POLICY_MAGAZINE, 2);
-        stays = test_pool(CO_POLICY_MAGAZINE, 2);
-        gone = test_pool(CO_POLICY_MAGAZINE, 2);
-        both_used = done = false;
-        test_threads(2, use_both_then_one);
-        EXPECT_DESTROY(stays);
-        EXPECT_DESTROY(pool);
-    }
-}
-
 /* --- threads that end --------------------------------------------------- */
 
 static void
@@ -438,30 +381,6 @@ use_ten(void)
     for (i = 0; i < 10; i++)
         put_marked(blocks[i]);
     put_marked(get_marked());
-}
-
-static void
-end_of_a_thread(void)
-{
-    size_t peak;
-
-    test_thread(use_ten);
-    EXPECT(pool->locals == NULL);
-    EXPECT_EQ(test_stats(pool).idle_local, 0);
-    EXPECT_EQ(test_stats(pool).created, 11);
-    EXPECT_EQ(test_stats(pool).live, 0);
-    expect_balance();
-    peak = test_stats(pool).peak;
-    test_thread(use_ten);
-    EXPECT_EQ(test_stats(pool).created, 22);
-    EXPECT(test_stats(pool).peak <= peak + pool->batch + 1);
-    expect_balance();
-}
-
-static void
-thread_that_exits_leaves_nothing_behind(void)
-{
-    for_each(true, end_of_a_thread);
 }
 
 static struct block *left[3];
@@ -495,135 +414,7 @@ blocks_outlive_the_thread_that_got_them(void)
     for_each(true, blocks_of_a_dead_thread);
 }
 
-static void
-churn(void)
-{
-    unsigned rounds = test_rounds(300), i;
-
-    for (i = 0; i < rounds; i++)
-        test_thread(use_ten);
-    EXPECT(pool->locals == NULL);
-    EXPECT_EQ(test_stats(pool).created, 11 * rounds);
-    /* Ten at once, and what a policy keeps beside that. */
-    EXPECT(test_stats(pool).peak <= 11 + 2 * pool->batch);
-    EXPECT_EQ(test_stats(pool).lost, 0);
-    expect_balance();
-}
-
-static void
-threads_that_come_and_go_pile_nothing_up(void)
-{
-    for_each(true, churn);
-}
-
 /* --- threads at once ---------------------------------------------------- */
-
-/* Everybody gets and puts, and swaps blocks with the others by way of slots,
- * so that most are put in another thread than they were got in. */
-enum { SLOTS = 16, THREADS = 4 };
-static _Atomic(struct block *) slots[SLOTS];
-
-static void
-get_swap_put(unsigned index)
-{
-    unsigned rounds = test_rounds(20000), seed = index, i;
-    struct block *block;
-
-    for (i = 0; i < rounds; i++) {
-        seed = seed * 1103515245 + 12345;
-        block = seed & 0x10000 ? get_marked() : NULL;
-        block = atomic_exchange(&slots[seed / 131072 % SLOTS], block);
-        if (block)
-            put_marked(block);
-        if (i % 1000 == 0) {
-            struct co_pool_stats s = test_stats(pool);
-
-            EXPECT(s.reused <= s.created);
-        }
-    }
-}
-
-static void
-swap_in_four_threads(void)
-{
-    size_t i;
-
-    test_threads(THREADS, get_swap_put);
-    EXPECT_EQ(test_stats(pool).idle_local, 0);
-    expect_balance();
-    for (i = 0; i < SLOTS; i++) {
-        struct block *block = atomic_exchange(&slots[i], NULL);
-
-        if (block)
-            put_marked(block);
-    }
-    /* Live ones, and for each thread two batches and what it steals. */
-    EXPECT(test_stats(pool).peak <=
-           SLOTS + THREADS + (THREADS + 1) * 3 * (pool->batch + 1));
-}
-
-static void
-blocks_change_threads_in_good_order(void)
-{
-    for_each(true, swap_in_four_threads);
-}
-
-/* A maker that never finishes, a finisher that never makes, and a queue of a
- * bounded length between them. */
-enum { QUEUE = 32 };
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct block *blocks[QUEUE];
-    unsigned in, out;
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
-           .changed = PTHREAD_COND_INITIALIZER};
-
-static void
-make_or_finish(unsigned index)
-{
-    unsigned flow = test_rounds(30000), i;
-
-    for (i = 0; i < flow; i++) {
-        struct block *block = index ? NULL : get_marked();
-
-        pthread_mutex_lock(&queue.lock);
-        while (index ? queue.in == queue.out : queue.in - queue.out == QUEUE)
-            pthread_cond_wait(&queue.changed, &queue.lock);
-        if (index)
-            block = queue.blocks[queue.out++ % QUEUE];
-        else
-            queue.blocks[queue.in++ % QUEUE] = block;
-        pthread_cond_signal(&queue.changed);
-        pthread_mutex_unlock(&queue.lock);
-        if (index)
-            put_marked(block);
-    }
-}
-
-static void
-flow_one_way(void)
-{
-    unsigned flow = test_rounds(30000);
-    struct co_pool_stats s;
-
-    test_threads(2, make_or_finish);
-    s = test_stats(pool);
-    EXPECT_EQ(s.created, flow);
-    EXPECT(s.peak <= QUEUE + 2 + 6 * (pool->batch + 1));
-    /* With a batch of 2, the bounds of `mutex` and `release` are below what is
-     * under way, and they unmap and map. */
-    if (is_policy(CO_POLICY_MAGAZINE) ||
-        (!is_policy(CO_POLICY_NONE) && pool->batch > QUEUE))
-        EXPECT(s.created - s.reused <= QUEUE + 2 + 6 * (pool->batch + 1));
-    expect_balance();
-}
-
-static void
-maker_and_finisher_stay_balanced(void)
-{
-    for_each(true, flow_one_way);
-}
 
 static _Atomic(bool) reading;
 
@@ -696,24 +487,20 @@ adjust_in_several_threads_adds_up(void)
 
 /* --- fork --------------------------------------------------------------- */
 
-static size_t expected_lost;
-static bool trims;
-
 static int
 use_in_child(void)
 {
     size_t i;
     co_pool *other;
 
-    EXPECT_EQ(test_stats(pool).lost, expected_lost);
+    EXPECT_EQ(test_stats(pool).lost, 0);
     expect_balance();
     for (i = 0; i < 20; i++)
         use_ten();
     EXPECT_EQ(co_pool_adjust(pool, 1), CO_OK);
     expect_balance();
-    if (trims)
-        co_pool_trim(pool);
-    EXPECT_EQ(test_stats(pool).lost, expected_lost);
+    co_pool_trim(pool);
+    EXPECT_EQ(test_stats(pool).lost, 0);
     expect_balance();
     if (!test_stats(pool).live)
         EXPECT_DESTROY(pool);
@@ -733,8 +520,6 @@ fork_alone(void)
 
     use_ten();
     mine = get_marked();
-    expected_lost = 0;
-    trims = true;
     EXPECT(child_exited(test_child(use_in_child), 0));
     expect_balance();
     use_ten();
@@ -749,49 +534,6 @@ pool_works_on_both_sides_of_a_fork(void)
     for_each(true, fork_alone);
 }
 
-/* The other thread has idle blocks of its own when this one forks. */
-static struct turns turns;
-
-static void
-hold_or_fork(unsigned index)
-{
-    struct co_pool_stats s;
-
-    if (index) {
-        use_ten();
-        turn_next(&turns);
-        turn_wait(&turns, 2);
-        return;
-    }
-    turn_wait(&turns, 1);
-    s = test_stats(pool);
-    if (is_policy(CO_POLICY_MAGAZINE))
-        EXPECT(s.idle_local > 0);
-    expected_lost = s.idle_local;
-    EXPECT(child_exited(test_child(use_in_child), 0));
-    EXPECT_EQ(test_stats(pool).lost, 0);
-    expect_balance();
-    turn_next(&turns);
-}
-
-static void
-fork_beside_another(void)
-{
-    turns = (struct turns)TURNS_INIT;
-    trims = false;
-    use_ten();
-    co_pool_trim(pool);
-    test_threads(2, hold_or_fork);
-}
-
-static void
-child_counts_what_other_threads_kept_as_lost(void)
-{
-    for_each(true, fork_beside_another);
-}
-
-/* Wherever the others are: in a list, under a lock, between two counts. What
- * is live in them stays so in the child. */
 static _Atomic(bool) forking;
 
 static int
@@ -841,14 +583,8 @@ fork_amid_others(void)
     expect_balance();
 }
 
-static void
-fork_may_come_at_any_time(void)
-{
-    for_each(true, fork_amid_others);
-}
-
-/* The same where no batch fits in the warm part of the store, so that pages
- * are given back without a lock. */
+/* No batch of this size fits into the warm part of the store, so that the
+ * others are always at it: they give pages back, without a lock. */
 static void
 fork_may_come_while_pages_are_given_back(void)
 {
@@ -878,17 +614,10 @@ main(int argc, char **argv)
         TEST(check_finds_what_is_wrong_in_a_list),
         TEST(check_finds_what_is_wrong_in_a_magazine),
         TEST(one_thread_uses_two_pools_in_turn),
-        TEST(pool_may_go_while_its_threads_use_others),
-        TEST(thread_that_exits_leaves_nothing_behind),
         TEST(blocks_outlive_the_thread_that_got_them),
-        TEST(threads_that_come_and_go_pile_nothing_up),
-        TEST(blocks_change_threads_in_good_order),
-        TEST(maker_and_finisher_stay_balanced),
         TEST(counts_may_be_read_meanwhile),
         TEST(adjust_in_several_threads_adds_up),
         TEST(pool_works_on_both_sides_of_a_fork),
-        TEST(child_counts_what_other_threads_kept_as_lost),
-        TEST(fork_may_come_at_any_time),
         TEST(fork_may_come_while_pages_are_given_back),
         TESTS_END,
     };

@@ -36,20 +36,22 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     /* Of the registers that a program may use, only the stack and frame
      * pointers are kept. x16 is one through which a jump may land anywhere
      * that a call may; x30, the return address, is zero for a new context. */
+    /* clang-format off */
     __asm__ volatile(
         "adr x3, 1f\n\t"
         "mov x4, sp\n\t"
         "stp x4, x29, [x1]\n\t"
-        "str x3, [x1, #16]\n\t" ARCH_CFI(".cfi_remember_state") ARCH_CFI(
-            ".cfi_undefined x30") "ldp x4, x29, [x2]\n\t"
-                                  "ldr x16, [x2, #16]\n\t"
-                                  "mov sp, x4\n\t"
-                                  "mov x30, xzr\n\t"
-                                  "br x16\n"
-                                  "1:\t" ARCH_CFI(
-                                      ".cfi_restore_state") "hint #36\n\t" /* bti
-                                                                              j
-                                                                            */
+        "str x3, [x1, #16]\n\t"
+        ARCH_CFI(".cfi_remember_state")
+        ARCH_CFI(".cfi_undefined x30")
+        "ldp x4, x29, [x2]\n\t"
+        "ldr x16, [x2, #16]\n\t"
+        "mov sp, x4\n\t"
+        "mov x30, xzr\n\t"
+        "br x16\n"
+        "1:\t"
+        ARCH_CFI(".cfi_restore_state")
+        "hint #36\n\t" /* bti j */
         : "+r"(x0), "+r"(x1), "+r"(x2)
         :
         : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",
@@ -58,6 +60,7 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
           "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11",
           "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",
           "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+    /* clang-format on */
     return x0;
 }
 
