@@ -73,7 +73,6 @@ pool_local_search(struct pool *pool)
     struct pool_local **link = &mine.locals, *local;
 
     while ((local = *link) != NULL) {
-<<<<<<< HEAD
         struct pool *of =
             atomic_load_explicit(&local->pool, memory_order_acquire);
 
@@ -82,18 +81,6 @@ pool_local_search(struct pool *pool)
             return local;
         }
         if (!of) {
-=======
-        /* Acquire, with the release in co_pool_destroy(): that no longer looks
-         * at it. */
-        struct pool *its =
-            atomic_load_explicit(&local->pool, memory_order_acquire);
-
-        if (its == pool) {
-            pool_local_last = local;
-            return local;
-        }
-        if (!its) {
->>>>>>> ctests
             *link = local->next_of_thread;
             if (pool_local_last == local)
                 pool_local_last = NULL;
@@ -400,13 +387,8 @@ co_pool_destroy(co_pool *pool)
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
-<<<<<<< HEAD
     /* Their threads free them, when they next look for a pool or exit; which
      * may be at once. The release pairs with the acquire there. */
-=======
-    /* Their threads free them, when they next look for a pool or exit: maybe
-     * as soon as they see the NULL. */
->>>>>>> ctests
     for (local = pool->locals; local; local = next) {
         next = local->next_of_pool;
         atomic_store_explicit(&local->pool, NULL, memory_order_release);

@@ -22,12 +22,8 @@ struct pool;
 /* What one thread keeps of one pool. Only that thread changes it; counts are
  * atomic so that others may read them at any time. */
 struct pool_local {
-<<<<<<< HEAD
     /* NULL when the pool has been destroyed, which another thread may do. */
     _Atomic(struct pool *) pool;
-=======
-    _Atomic(struct pool *) pool; /* NULL when that has been destroyed */
->>>>>>> ctests
     struct pool_local *next_of_thread;
     struct pool_local *next_of_pool, **link_of_pool;
     struct list loaded, previous; /* magazine: at most a batch in each */
@@ -110,6 +106,13 @@ extern CO_THREAD_LOCAL struct pool_local *pool_local_last;
 
 struct pool_local *pool_local_search(struct pool *pool);
 struct pool_local *pool_local_make(struct pool *pool);
+
+/* In the thread that `local` belongs to. */
+static inline bool
+pool_local_is_of(struct pool_local *local, const struct pool *pool)
+{
+    return atomic_load_explicit(&local->pool, memory_order_relaxed) == pool;
+}
 
 /* The calling thread's part of the pool; NULL if it has none yet. */
 static inline struct pool_local *
