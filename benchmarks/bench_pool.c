@@ -48,7 +48,7 @@ static void *
 body_yield_once(void *steps)
 {
     ++*(long *)steps;
-    co_yield (steps, NULL);
+    co_yield(steps, NULL);
     ++*(long *)steps;
     return steps;
 }
@@ -60,7 +60,7 @@ body_yield_on(void *steps)
     void *sent = steps;
     while (sent) {
         ++*(long *)steps;
-        co_yield (steps, &sent);
+        co_yield(steps, &sent);
     }
     return steps;
 }

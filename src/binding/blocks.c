@@ -183,13 +183,12 @@ core_configure(PyObject *module, PyObject *args)
 static PyObject *
 core_options(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue("{s:s,s:s,s:n,s:n,s:n,s:n}", "policy",
-                         co_policy_name(wanted.policy), "guard",
-                         co_guard_name(wanted.guard), "stack_size",
-                         (Py_ssize_t)wanted.stack_size, "batch",
-                         (Py_ssize_t)wanted.batch, "max_blocks",
-                         (Py_ssize_t)wanted.max_blocks, "max_idle",
-                         (Py_ssize_t)wanted.max_idle);
+    return Py_BuildValue(
+        "{s:s,s:s,s:n,s:n,s:n,s:n}", "policy", co_policy_name(wanted.policy),
+        "guard", co_guard_name(wanted.guard), "stack_size",
+        (Py_ssize_t)wanted.stack_size, "batch", (Py_ssize_t)wanted.batch,
+        "max_blocks", (Py_ssize_t)wanted.max_blocks, "max_idle",
+        (Py_ssize_t)wanted.max_idle);
 }
 
 static PyObject *
@@ -249,7 +248,8 @@ static PyMethodDef functions[] = {
                "max_idle)")},
     {"options", core_options, METH_NOARGS,
      PyDoc_STR("What configure() was last told, as a dict.")},
-    {"stats", core_stats, METH_NOARGS, PyDoc_STR("Counts of the pool: a dict.")},
+    {"stats", core_stats, METH_NOARGS,
+     PyDoc_STR("Counts of the pool: a dict.")},
     {"trim", core_trim, METH_NOARGS,
      PyDoc_STR("trim($module, /)\n--\n\n"
                "Give idle blocks back to the system; return how many.")},

@@ -121,8 +121,7 @@ raise_state(struct thread_record *t, Coroutine *self)
     else
         remedy = "it waits for a coroutine that it entered; "
                  "yield until control is back in it";
-    PyErr_Format(t->state->coroutine_error, "can't enter %R: %s", self,
-                 remedy);
+    PyErr_Format(t->state->coroutine_error, "can't enter %R: %s", self, remedy);
     return NULL;
 }
 
@@ -504,8 +503,8 @@ coroutine_repr(PyObject *op)
         Py_DECREF(fn);
         if (!name)
             return NULL;
-        text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>",
-                                    name, state_name(self), self);
+        text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>", name,
+                                    state_name(self), self);
         Py_DECREF(name);
         return text;
     }

@@ -38,8 +38,8 @@ add_exceptions(PyObject *module, struct module_state *state)
     };
 
     for (size_t i = 0; i < Py_ARRAY_LENGTH(all); i++) {
-        PyObject *type =
-            PyErr_NewExceptionWithDoc(all[i].name, all[i].doc, all[i].base, NULL);
+        PyObject *type = PyErr_NewExceptionWithDoc(all[i].name, all[i].doc,
+                                                   all[i].base, NULL);
 
         if (!type)
             return -1;

@@ -47,8 +47,8 @@ struct strand {
     struct pool *pool;
     PyObject *const *args; /* that its first call holds, for the collector */
     Py_ssize_t nargs;
-    struct strand *next, **link;  /* among those started in this thread */
-    struct strand *next_dropped;  /* only valid in thread->dropped */
+    struct strand *next, **link; /* among those started in this thread */
+    struct strand *next_dropped; /* only valid in thread->dropped */
     bool finished;
 };
 
@@ -63,10 +63,10 @@ struct thread_record {
     struct strand *current;
     struct strand *started; /* and not finished */
     struct strand *dropped; /* by other threads; to be unwound by this one */
-    struct module_state *state; /* of the thread's interpreter */
+    struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
-    struct error error;     /* only valid during a switch that passes NULL */
-    PyObject *free_faces;   /* finished Coroutine objects, linked by `fn` */
+    struct error error;   /* only valid during a switch that passes NULL */
+    PyObject *free_faces; /* finished Coroutine objects, linked by `fn` */
     unsigned free_count;
     unsigned long ident; /* threading.get_ident() */
 };

@@ -302,7 +302,8 @@ arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
 
-    os_discard(block->low, g->hot_offset - g->guard_size - round_up(NEAR, g->page));
+    os_discard(block->low,
+               g->hot_offset - g->guard_size - round_up(NEAR, g->page));
     pthread_mutex_lock(&arena->lock);
     arena->discards++;
     pthread_mutex_unlock(&arena->lock);
@@ -327,8 +328,8 @@ arena_trim(struct arena *arena)
 }
 
 static bool
-check_slabs(struct slab *const *list, bool full,
-            size_t *slabs, size_t *out, size_t *vacant)
+check_slabs(struct slab *const *list, bool full, size_t *slabs, size_t *out,
+            size_t *vacant)
 {
     const struct slab *slab;
 

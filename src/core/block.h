@@ -36,9 +36,9 @@ enum { DEFAULT_RECORD = 192 };
 struct block {
     struct block *next; /* in a list; only valid when idle */
     struct slab *slab;
-    char *low;          /* lowest byte of the stack, just above the guard */
-    char *data;         /* behind the record, aligned to 16 */
-    uint32_t index;     /* in its slab */
+    char *low;      /* lowest byte of the stack, just above the guard */
+    char *data;     /* behind the record, aligned to 16 */
+    uint32_t index; /* in its slab */
     unsigned san_id;
     /* Only valid in the first block of a batch that lies in a store. */
     struct block *next_batch;

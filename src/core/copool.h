@@ -35,12 +35,12 @@ extern "C" {
 enum co_status {
     CO_OK = 0,       /* done; from co_enter(): it yielded */
     CO_FINISHED = 1, /* co_enter(): its function returned, the handle is gone */
-    CO_NO_MEMORY = -1,  /* the kernel or malloc() refused */
-    CO_AT_CAP = -2,     /* max_blocks coroutines exist already */
-    CO_BUSY = -3,       /* it is running, or waits for one that it entered */
-    CO_NOT_INSIDE = -4, /* co_yield() outside a coroutine */
-    CO_BAD_OPTION = -5, /* a pool option that cannot be */
-    CO_IN_USE = -6,     /* a pool cannot be destroyed: coroutines are alive */
+    CO_NO_MEMORY = -1,   /* the kernel or malloc() refused */
+    CO_AT_CAP = -2,      /* max_blocks coroutines exist already */
+    CO_BUSY = -3,        /* it is running, or waits for one that it entered */
+    CO_NOT_INSIDE = -4,  /* co_yield() outside a coroutine */
+    CO_BAD_OPTION = -5,  /* a pool option that cannot be */
+    CO_IN_USE = -6,      /* a pool cannot be destroyed: coroutines are alive */
     CO_UNSUPPORTED = -7, /* this kernel lacks what an option asks for */
 };
 
@@ -49,9 +49,9 @@ const char *co_status_text(enum co_status status);
 
 /* How unused stacks are kept. docs/design.md compares the policies. */
 enum co_policy {
-    CO_POLICY_NONE,     /* map each, unmap each */
-    CO_POLICY_MUTEX,    /* one list under a lock */
-    CO_POLICY_RELEASE,  /* thread's list to take from, a shared one to give to */
+    CO_POLICY_NONE,    /* map each, unmap each */
+    CO_POLICY_MUTEX,   /* one list under a lock */
+    CO_POLICY_RELEASE, /* thread's list to take from, a shared one to give to */
     CO_POLICY_MAGAZINE, /* thread's own magazines, batches by way of a store */
     CO_POLICY_COUNT
 };
@@ -61,8 +61,8 @@ const char *co_policy_name(enum co_policy policy);
 
 /* What lies below each stack and turns an overflow into a fault. */
 enum co_guard {
-    CO_GUARD_AUTO,    /* the first of the next two that the kernel has */
-    CO_GUARD_MADVISE, /* a guard region, which costs no mapping (Linux 6.13) */
+    CO_GUARD_AUTO,     /* the first of the next two that the kernel has */
+    CO_GUARD_MADVISE,  /* a guard region, which costs no mapping (Linux 6.13) */
     CO_GUARD_MPROTECT, /* a protected page: two mappings a stack */
     CO_GUARD_NONE,     /* nothing: an overflow corrupts memory */
     CO_GUARD_COUNT
@@ -76,12 +76,12 @@ const char *co_guard_name(enum co_guard guard);
 struct co_pool_options {
     enum co_policy policy;
     enum co_guard guard;
-    size_t stack_size; /* usable, rounded up to pages; at least 32 KiB */
-    unsigned batch;    /* blocks moved between thread and shared pool at once,
-                          and the reuse threshold; 1 to 4096 */
-    size_t max_blocks; /* the cap on coroutines alive and idle together */
-    size_t max_idle;   /* blocks kept in the magazine policy's store */
-    size_t data_size;  /* bytes above the stack for the caller's own use */
+    size_t stack_size;  /* usable, rounded up to pages; at least 32 KiB */
+    unsigned batch;     /* blocks moved between thread and shared pool at once,
+                           and the reuse threshold; 1 to 4096 */
+    size_t max_blocks;  /* the cap on coroutines alive and idle together */
+    size_t max_idle;    /* blocks kept in the magazine policy's store */
+    size_t data_size;   /* bytes above the stack for the caller's own use */
     size_t record_size; /* of the control record; 0 for co_create()'s own, which
                            is the least */
 };
@@ -113,20 +113,20 @@ size_t co_pool_trim(co_pool *pool);
 /* Counts at one moment; exact when no other thread uses the pool. In blocks
  * unless it says bytes. Every block is live, idle or vacant. */
 struct co_pool_stats {
-    uint64_t created;     /* blocks handed out since the beginning */
-    uint64_t reused;      /* of those, how many came out of the pool */
-    size_t live;          /* in use now */
-    size_t idle_local;    /* kept by threads */
-    size_t idle_shared;   /* kept by the shared list or store */
-    size_t vacant;        /* mapped once, their pages given back */
-    size_t peak;          /* the most that ever held pages at once */
-    size_t slabs;         /* mappings */
-    size_t mapped_bytes;  /* of address space; pages are taken on touch */
-    uint64_t discards;    /* times that the pages of a block were given back */
-    uint64_t contended;   /* times that a lock or an exchange had to wait */
-    uint64_t lost;        /* left behind by fork() or by a dead thread */
-    size_t max_blocks;    /* the cap in force */
-    enum co_guard guard;  /* the guard in force */
+    uint64_t created;    /* blocks handed out since the beginning */
+    uint64_t reused;     /* of those, how many came out of the pool */
+    size_t live;         /* in use now */
+    size_t idle_local;   /* kept by threads */
+    size_t idle_shared;  /* kept by the shared list or store */
+    size_t vacant;       /* mapped once, their pages given back */
+    size_t peak;         /* the most that ever held pages at once */
+    size_t slabs;        /* mappings */
+    size_t mapped_bytes; /* of address space; pages are taken on touch */
+    uint64_t discards;   /* times that the pages of a block were given back */
+    uint64_t contended;  /* times that a lock or an exchange had to wait */
+    uint64_t lost;       /* left behind by fork() or by a dead thread */
+    size_t max_blocks;   /* the cap in force */
+    enum co_guard guard; /* the guard in force */
 };
 
 void co_pool_stats(co_pool *pool, struct co_pool_stats *stats);

@@ -73,16 +73,14 @@ pool_local_search(struct pool *pool)
     struct pool_local **link = &mine.locals, *local;
 
     while ((local = *link) != NULL) {
-        /* Acquire, with the release in co_pool_destroy(): that no longer looks
-         * at it. */
-        struct pool *its =
+        struct pool *of =
             atomic_load_explicit(&local->pool, memory_order_acquire);
 
-        if (its == pool) {
+        if (of == pool) {
             pool_local_last = local;
             return local;
         }
-        if (!its) {
+        if (!of) {
             *link = local->next_of_thread;
             if (pool_local_last == local)
                 pool_local_last = NULL;
@@ -340,17 +338,16 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
         return CO_NO_MEMORY;
     memset(pool, 0, sizeof *pool);
     status = arena_init(
-        &pool->arena,
-        &(struct arena_options){
-            .stack_size = o.stack_size,
-            .record_size = o.record_size,
-            .data_size = o.data_size,
-            .guard = o.guard,
-            .max_blocks = o.max_blocks,
-            .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
-            .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
-            .keep_empty = o.policy != CO_POLICY_NONE,
-        });
+        &pool->arena, &(struct arena_options){
+                          .stack_size = o.stack_size,
+                          .record_size = o.record_size,
+                          .data_size = o.data_size,
+                          .guard = o.guard,
+                          .max_blocks = o.max_blocks,
+                          .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
+                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
+                          .keep_empty = o.policy != CO_POLICY_NONE,
+                      });
     if (status != CO_OK)
         goto no_arena;
     status = CO_NO_MEMORY;
@@ -390,8 +387,8 @@ co_pool_destroy(co_pool *pool)
     while (*link != pool)
         link = &(*link)->next;
     *link = pool->next;
-    /* Their threads free them, when they next look for a pool or exit: maybe
-     * as soon as they see the NULL. */
+    /* Their threads free them, when they next look for a pool or exit; which
+     * may be at once. The release pairs with the acquire there. */
     for (local = pool->locals; local; local = next) {
         next = local->next_of_pool;
         atomic_store_explicit(&local->pool, NULL, memory_order_release);

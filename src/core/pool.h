@@ -22,7 +22,8 @@ struct pool;
 /* What one thread keeps of one pool. Only that thread changes it; counts are
  * atomic so that others may read them at any time. */
 struct pool_local {
-    _Atomic(struct pool *) pool; /* NULL when that has been destroyed */
+    /* NULL when the pool has been destroyed, which another thread may do. */
+    _Atomic(struct pool *) pool;
     struct pool_local *next_of_thread;
     struct pool_local *next_of_pool, **link_of_pool;
     struct list loaded, previous; /* magazine: at most a batch in each */
@@ -62,9 +63,9 @@ struct pool {
     unsigned batch;
     struct co_pool_options options; /* as resolved */
     struct arena arena;
-    struct pool *next;           /* in the registry */
-    struct pool_local *locals;   /* of all threads; under the registry lock */
-    size_t lost;                 /* likewise */
+    struct pool *next;         /* in the registry */
+    struct pool_local *locals; /* of all threads; under the registry lock */
+    size_t lost;               /* likewise */
 
     /* What threads did that have no pool_local, or have none any more. */
     _Atomic(uint64_t) created, reused, finished;
@@ -73,7 +74,7 @@ struct pool {
     /* mutex, magazine */
     alignas(64) pthread_mutex_t lock;
     _Atomic(bool) held; /* for the count of contended: a trylock costs more */
-    struct list idle; /* mutex */
+    struct list idle;   /* mutex */
     size_t max_size;
     struct store warm, cold; /* magazine */
     _Atomic(size_t) stored;  /* blocks in both; changed under the lock */
@@ -103,16 +104,15 @@ pool_put(struct pool *pool, struct block *block)
 
 extern CO_THREAD_LOCAL struct pool_local *pool_local_last;
 
-/* In its own thread, or under the registry lock. Relaxed: a thread asks about
- * a pool that it may use, and which so is not being destroyed. */
+struct pool_local *pool_local_search(struct pool *pool);
+struct pool_local *pool_local_make(struct pool *pool);
+
+/* In the thread that `local` belongs to. */
 static inline bool
-pool_local_is_of(const struct pool_local *local, const struct pool *pool)
+pool_local_is_of(struct pool_local *local, const struct pool *pool)
 {
     return atomic_load_explicit(&local->pool, memory_order_relaxed) == pool;
 }
-
-struct pool_local *pool_local_search(struct pool *pool);
-struct pool_local *pool_local_make(struct pool *pool);
 
 /* The calling thread's part of the pool; NULL if it has none yet. */
 static inline struct pool_local *
@@ -139,9 +139,9 @@ pool_local_get(struct pool *pool)
 static inline void
 pool_count(_Atomic(uint64_t) *count)
 {
-    atomic_store_explicit(
-        count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+    atomic_store_explicit(count,
+                          atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 static inline void

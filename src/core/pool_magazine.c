@@ -70,53 +70,71 @@ store_take(struct pool *pool)
     return batch;
 }
 
-static bool
-store_is_full_for(struct pool *pool, const struct block *batch)
-{
-    return stored(pool) + batch->batch_length > pool->options.max_idle;
-}
-
-/* Under the lock, which fork waits for: in a child, the count must agree with
- * what the lists hold. */
+/* Under the lock. */
 static void
 store_add(struct pool *pool, struct store *store, struct block *batch)
 {
-    set_stored(pool, stored(pool) + batch->batch_length);
     store_push(store, batch);
+    set_stored(pool, stored(pool) + batch->batch_length);
+}
+
+static bool
+store_has_room(struct pool *pool, const struct block *batch)
+{
+    return stored(pool) + batch->batch_length <= pool->options.max_idle;
+}
+
+/* What stays warm is stored at once. The pages of what does not are given back
+ * first and without the lock; until then it is counted nowhere, so that a
+ * fork() meanwhile finds the counts right. */
+static void
+store_give_batch(struct pool *pool, struct block *batch)
+{
+    struct block *block;
+    bool room, warm;
+
+    pool_lock(pool);
+    room = store_has_room(pool, batch);
+    warm = room && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
+    if (warm)
+        store_add(pool, &pool->warm, batch);
+    pool_unlock(pool);
+    if (warm)
+        return;
+    if (room) {
+        for (block = batch; block; block = block->next)
+            arena_discard_deep(&pool->arena, block);
+        pool_lock(pool);
+        room = store_has_room(pool, batch);
+        if (room)
+            store_add(pool, &pool->cold, batch);
+        pool_unlock(pool);
+    }
+    if (!room)
+        pool_destroy_chain(pool, batch);
+}
+
+/* Empties the list; returns what was in it. */
+static struct block *
+take_list(struct list *list)
+{
+    struct block *batch = list->head;
+
+    if (batch)
+        batch->batch_length = list_length(list);
+    list->head = NULL;
+    list_set_length(list, 0);
+    return batch;
 }
 
 /* Empties the list into the store, or into the arena if the store is full. */
 static void
 store_give(struct pool *pool, struct list *list)
 {
-    struct block *batch = list->head, *block;
-    bool full, warm;
+    struct block *batch = take_list(list);
 
-    if (!batch)
-        return;
-    batch->batch_length = list_length(list);
-    list->head = NULL;
-    list_set_length(list, 0);
-
-    pool_lock(pool);
-    full = store_is_full_for(pool, batch);
-    warm = !full && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
-    if (warm)
-        store_add(pool, &pool->warm, batch);
-    pool_unlock(pool);
-    if (warm)
-        return;
-    if (!full) {
-        for (block = batch; block; block = block->next)
-            arena_discard_deep(&pool->arena, block);
-        pool_lock(pool);
-        full = store_is_full_for(pool, batch);
-        if (!full)
-            store_add(pool, &pool->cold, batch);
-        pool_unlock(pool);
-    }
-    if (full)
-        pool_destroy_chain(pool, batch);
+    if (batch)
+        store_give_batch(pool, batch);
 }
 
 /* --- the magazines ------------------------------------------------------ */
@@ -205,24 +223,15 @@ magazine_drain(struct pool *pool, struct pool_local *local)
 }
 
 static size_t
-destroy_list(struct pool *pool, struct list *list)
-{
-    struct block *chain = list->head;
-
-    list->head = NULL;
-    list_set_length(list, 0);
-    return pool_destroy_chain(pool, chain);
-}
-
-static size_t
 magazine_trim(struct pool *pool, struct pool_local *local)
 {
     struct block *batch;
     size_t n = 0;
 
-    if (local)
-        n = destroy_list(pool, &local->loaded) +
-            destroy_list(pool, &local->previous);
+    if (local) {
+        n += pool_destroy_chain(pool, take_list(&local->loaded));
+        n += pool_destroy_chain(pool, take_list(&local->previous));
+    }
     while ((batch = store_take(pool)) != NULL)
         n += pool_destroy_chain(pool, batch);
     return n;
@@ -263,12 +272,11 @@ magazine_walk_local(struct pool_local *local)
 {
     size_t loaded = pool_chain_length(local->loaded.head);
     size_t previous = pool_chain_length(local->previous.head);
-    struct pool *pool =
-        atomic_load_explicit(&local->pool, memory_order_relaxed);
+    unsigned batch = atomic_load(&local->pool)->batch;
 
     if (loaded != list_length(&local->loaded) ||
-        previous != list_length(&local->previous) || loaded > pool->batch ||
-        previous > pool->batch)
+        previous != list_length(&local->previous) || loaded > batch ||
+        previous > batch)
         return SIZE_MAX;
     return loaded + previous;
 }

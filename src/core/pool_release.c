@@ -16,8 +16,7 @@
 static unsigned
 pool_size(struct pool *pool)
 {
-    return atomic_load_explicit(&pool->release_pool_size,
-                                memory_order_relaxed);
+    return atomic_load_explicit(&pool->release_pool_size, memory_order_relaxed);
 }
 
 /* The slow path, and so the place to make what empties alloc_pool when the
@@ -121,8 +120,8 @@ release_idle(struct pool *pool)
 static size_t
 release_walk(struct pool *pool)
 {
-    return pool_chain_length(atomic_load_explicit(&pool->release_pool.head,
-                                                  memory_order_acquire));
+    return pool_chain_length(
+        atomic_load_explicit(&pool->release_pool.head, memory_order_acquire));
 }
 
 static size_t

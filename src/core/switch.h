@@ -3,10 +3,10 @@
  * co_enter() and co_yield(): the end of copool.h, which has their contract, and
  * not to be included otherwise.
  *
- * They are inlined into the caller so that there is no `ret` after the jump from
- * one stack to the other. The processor predicts where a `ret` goes from the
- * last call that it saw, and that was made on the other stack. The functions
- * that are called here begin and end on one stack.
+ * They are inlined into the caller so that there is no `ret` after the jump
+ * from one stack to the other. The processor predicts where a `ret` goes from
+ * the last call that it saw, and that was made on the other stack. The
+ * functions that are called here begin and end on one stack.
  */
 #ifndef COPOOL_SWITCH_H
 #define COPOOL_SWITCH_H

@@ -561,8 +561,7 @@ static void
 signals_may_come_at_any_time(void)
 {
     co_pool *pool = test_pool(CO_POLICY_MAGAZINE, 2);
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
     int wanted = (int)test_rounds(300);
 
@@ -598,8 +597,7 @@ on_step(int number, siginfo_t *info, void *context)
 static int
 cycle_step_by_step(void)
 {
-    struct sigaction action = {.sa_sigaction = on_step,
-                               .sa_flags = SA_SIGINFO};
+    struct sigaction action = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
 
     cycle(stepped_pool, 2);
     signals = endless = 0;

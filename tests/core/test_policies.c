@@ -873,7 +873,7 @@ bad_options_make_no_pool(void)
     EXPECT_OPTION(stack_size, SIZE_MAX, CO_BAD_OPTION);
     EXPECT_OPTION(data_size, SIZE_MAX, CO_BAD_OPTION);
     EXPECT_OPTION(record_size, DEFAULT_RECORD, CO_OK);
-    EXPECT_OPTION(record_size, DEFAULT_RECORD - 1, CO_BAD_OPTION);
+    EXPECT_OPTION(record_size, DEFAULT_RECORD - 16, CO_BAD_OPTION);
     EXPECT_OPTION(record_size, os_page_size(), CO_BAD_OPTION);
     EXPECT_OPTION(record_size, SIZE_MAX, CO_BAD_OPTION);
 }

@@ -105,7 +105,7 @@ def _memory_greenlet(n: int) -> Mapping[str, int]:
     body = three_deep(getcurrent().switch)
 
     def make() -> Callable[[], object]:
-        switch = greenlet(body).switch
+        switch: Callable[[], object] = greenlet(body).switch
         switch()
         return switch
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The switch for 64-bit Arm, AAPCS64. ctx.h states the contract; switch.h includes
- * this too; arch/x86_64.h explains the choices that both share.
+ * The switch for 64-bit Arm, AAPCS64. ctx.h states the contract; switch.h
+ * includes this too; arch/x86_64.h explains the choices that both share.
  */
 #ifndef COPOOL_ARCH_H
 #define COPOOL_ARCH_H
@@ -24,8 +24,7 @@ struct arch_ctx {
 #    define ARCH_CFI(directive) ""
 #endif
 
-#define ARCH_OUTERMOST_FRAME()                                                 \
-    __asm__ volatile(ARCH_CFI(".cfi_undefined x30"))
+#define ARCH_OUTERMOST_FRAME() __asm__ volatile(ARCH_CFI(".cfi_undefined x30"))
 
 static inline void *
 arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
@@ -37,30 +36,31 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     /* Of the registers that a program may use, only the stack and frame
      * pointers are kept. x16 is one through which a jump may land anywhere
      * that a call may; x30, the return address, is zero for a new context. */
-    __asm__ volatile("adr x3, 1f\n\t"
-                     "mov x4, sp\n\t"
-                     "stp x4, x29, [x1]\n\t"
-                     "str x3, [x1, #16]\n\t"
-                     ARCH_CFI(".cfi_remember_state")
-                     ARCH_CFI(".cfi_undefined x30")
-                     "ldp x4, x29, [x2]\n\t"
-                     "ldr x16, [x2, #16]\n\t"
-                     "mov sp, x4\n\t"
-                     "mov x30, xzr\n\t"
-                     "br x16\n"
-                     "1:\t"
-                     ARCH_CFI(".cfi_restore_state")
-                     "hint #36\n\t" /* bti j */
-                     : "+r"(x0), "+r"(x1), "+r"(x2)
-                     :
-                     : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9",
-                       "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18",
-                       "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
-                       "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5",
-                       "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13",
-                       "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",
-                       "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                       "v30", "v31");
+    /* clang-format off */
+    __asm__ volatile(
+        "adr x3, 1f\n\t"
+        "mov x4, sp\n\t"
+        "stp x4, x29, [x1]\n\t"
+        "str x3, [x1, #16]\n\t"
+        ARCH_CFI(".cfi_remember_state")
+        ARCH_CFI(".cfi_undefined x30")
+        "ldp x4, x29, [x2]\n\t"
+        "ldr x16, [x2, #16]\n\t"
+        "mov sp, x4\n\t"
+        "mov x30, xzr\n\t"
+        "br x16\n"
+        "1:\t"
+        ARCH_CFI(".cfi_restore_state")
+        "hint #36\n\t" /* bti j */
+        : "+r"(x0), "+r"(x1), "+r"(x2)
+        :
+        : "memory", "cc", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",
+          "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20",
+          "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "v0",
+          "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11",
+          "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",
+          "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+    /* clang-format on */
     return x0;
 }
 

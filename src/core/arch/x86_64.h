@@ -41,8 +41,7 @@ struct arch_ctx {
 
 /* For the entry of a context: unwinders stop here. The return address is zero
  * too, for those who walk the stack without unwind tables. */
-#define ARCH_OUTERMOST_FRAME()                                                 \
-    __asm__ volatile(ARCH_CFI(".cfi_undefined rip"))
+#define ARCH_OUTERMOST_FRAME() __asm__ volatile(ARCH_CFI(".cfi_undefined rip"))
 
 #ifdef __AVX512F__
 #    define ARCH_CLOBBERS_512                                                  \
@@ -60,26 +59,28 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
      * context has used it. The value travels where a function expects its
      * first argument, so that an entry can be jumped to: a call would leave
      * an address on the return stack that nothing returns to. */
-    __asm__ volatile("leaq 1f(%%rip), %%rdx\n\t"
-                     "movq %%rsp, 0(%%rax)\n\t"
-                     "movq %%rbp, 8(%%rax)\n\t"
-                     "movq %%rdx, 16(%%rax)\n\t"
-                     ARCH_CFI(".cfi_remember_state")
-                     ARCH_CFI(".cfi_undefined rip")
-                     "movq 0(%%rsi), %%rsp\n\t"
-                     "movq 8(%%rsi), %%rbp\n\t"
-                     "jmp *16(%%rsi)\n"
-                     "1:\t"
-                     ARCH_CFI(".cfi_restore_state")
-                     "endbr64\n\t"
-                     : "+D"(value), "+a"(from), "+S"(to)
-                     :
-                     : "memory", "cc", "rbx", "rcx", "rdx", "r8", "r9", "r10",
-                       "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1",
-                       "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-                       "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
-                       "st(5)", "st(6)", "st(7)" ARCH_CLOBBERS_512);
+    /* clang-format off */
+    __asm__ volatile(
+        "leaq 1f(%%rip), %%rdx\n\t"
+        "movq %%rsp, 0(%%rax)\n\t"
+        "movq %%rbp, 8(%%rax)\n\t"
+        "movq %%rdx, 16(%%rax)\n\t"
+        ARCH_CFI(".cfi_remember_state")
+        ARCH_CFI(".cfi_undefined rip")
+        "movq 0(%%rsi), %%rsp\n\t"
+        "movq 8(%%rsi), %%rbp\n\t"
+        "jmp *16(%%rsi)\n"
+        "1:\t"
+        ARCH_CFI(".cfi_restore_state")
+        "endbr64\n\t"
+        : "+D"(value), "+a"(from), "+S"(to)
+        :
+        : "memory", "cc", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12",
+          "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5",
+          "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+          "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)",
+          "st(6)", "st(7)" ARCH_CLOBBERS_512);
+    /* clang-format on */
     return value;
 }
 
@@ -138,8 +139,8 @@ static inline void
 arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
 {
     arch_save_control(from);
-    if (__builtin_expect(
-            from->fpucw != to->fpucw || from->mxcsr != to->mxcsr, 0))
+    if (__builtin_expect(from->fpucw != to->fpucw || from->mxcsr != to->mxcsr,
+                         0))
         arch_load_control(to);
 }
 
