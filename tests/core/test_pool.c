@@ -535,6 +535,7 @@ pool_works_on_both_sides_of_a_fork(void)
 }
 
 static _Atomic(bool) forking;
+static struct turns turns;
 
 static int
 use_in_any_child(void)
@@ -559,11 +560,15 @@ use_or_fork(unsigned index)
     unsigned rounds = test_rounds(100), i;
 
     if (!index) {
+        turn_wait(&turns, 2);
         for (i = 0; i < rounds; i++)
             EXPECT(child_exited(test_child(use_in_any_child), 0));
         forking = false;
         return;
     }
+    /* First what a child could not free: the thread's part of the pool. */
+    use_ten();
+    turn_next(&turns);
     while (forking) {
         struct pool_local *local;
 
@@ -579,6 +584,7 @@ static void
 fork_amid_others(void)
 {
     forking = true;
+    turns = (struct turns)TURNS_INIT;
     test_threads(3, use_or_fork);
     expect_balance();
 }
