@@ -179,6 +179,8 @@ class CopoolSubject:
             if left > 1:
                 make(nest).enter(left - 1)
 
+        make(nest).enter(NESTING)  # so that the pool is as warm for that many
+        reached = 0
         start = clock()
         for _ in repeat(None, n):
             make(nest).enter(NESTING)
