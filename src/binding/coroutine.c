@@ -673,8 +673,8 @@ coroutine_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-PyObject *
-coroutine_free(PyObject *face)
+static PyObject *
+free_kept(PyObject *face)
 {
     PyObject *next = ((Coroutine *)face)->fn;
     PyTypeObject *type = Py_TYPE(face);
@@ -855,6 +855,7 @@ coroutine_init(PyObject *module, struct module_state *state)
     if (!type)
         return -1;
     state->coroutine_type = (PyTypeObject *)type;
+    state->free_coroutine = free_kept;
     state->coroutine_type->tp_vectorcall = coroutine_vectorcall;
     if (PyModule_AddType(module, state->coroutine_type) < 0)
         return -1;

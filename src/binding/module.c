@@ -4,22 +4,6 @@
  */
 #include "module.h"
 
-static const char state_key[] = "copool._core";
-
-struct module_state *
-module_state_get(void)
-{
-    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *module = dict ? PyDict_GetItemString(dict, state_key) : NULL;
-
-    if (!module) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "copool._core is not loaded in this interpreter");
-        return NULL;
-    }
-    return PyModule_GetState(module);
-}
-
 static int
 add_exceptions(PyObject *module, struct module_state *state)
 {
@@ -88,17 +72,16 @@ static int
 module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
-    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-    PyObject *first = dict ? PyDict_GetItemString(dict, state_key) : NULL;
+    PyObject *first = state_module();
 
     if (first)
         return share(module, first);
-    if (!dict || add_exceptions(module, state) < 0 ||
+    if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || blocks_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module) < 0)
         return -1;
-    return PyDict_SetItemString(dict, state_key, module);
+    return state_set_module(module);
 }
 
 static int

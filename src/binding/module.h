@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of the extension module copool._core share: the state of the
- * module in one interpreter, and what each file adds to the module.
+ * What the other files add to the extension module copool._core; module.c puts
+ * them together.
  */
 #ifndef COPOOL_MODULE_H
 #define COPOOL_MODULE_H
 
-#include "tstate.h"
-
-struct module_state {
-    PyTypeObject *coroutine_type;
-    PyObject *coroutine_error;
-    PyObject *coroutine_exit;
-    PyObject *pool_exhausted;
-};
-
-/* The state of the module in the current interpreter. NULL with an exception
- * set if the module is not loaded there. */
-struct module_state *module_state_get(void);
-
-/* Frees a Coroutine object from a thread's list, returns the next one. */
-PyObject *coroutine_free(PyObject *face);
+#include "state.h"
 
 /* Each adds types or functions to the module; -1 with an exception set. */
 int coroutine_init(PyObject *module, struct module_state *state);

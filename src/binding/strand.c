@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "blocks.h"
-#include "module.h"
+#include "state.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
 
@@ -73,7 +73,7 @@ record_gone(PyObject *capsule)
         strand_unwind_all(t);
     abandon_all(t);
     while ((face = t->free_faces) != NULL)
-        t->free_faces = coroutine_free(face);
+        t->free_faces = t->state->free_coroutine(face);
     if (here && inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
     t->ts = NULL;
@@ -98,7 +98,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
     tstate_outermost(&t->own.slice);
-    state = module_state_get();
+    state = state_get();
     capsule = state ? PyCapsule_New(t, record_key, NULL) : NULL;
     if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
         Py_XDECREF(capsule);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The state of the extension module copool._core in one interpreter, for the
+ * files that raise its exceptions and know its types.
+ */
+#ifndef COPOOL_STATE_H
+#define COPOOL_STATE_H
+
+#include "tstate.h"
+
+struct module_state {
+    PyTypeObject *coroutine_type;
+    PyObject *coroutine_error;
+    PyObject *coroutine_exit;
+    PyObject *pool_exhausted;
+    /* Frees a finished Coroutine that a thread keeps, returns the next one. */
+    PyObject *(*free_coroutine)(PyObject *face);
+};
+
+/* The module that holds the state of the current interpreter, a borrowed
+ * reference; NULL, without an exception, if there is none yet. */
+PyObject *state_module(void);
+
+/* Makes the module that one. -1 with an exception set. */
+int state_set_module(PyObject *module);
+
+/* NULL with an exception set if the module is not loaded in the current
+ * interpreter. */
+struct module_state *state_get(void);
+
+#endif
