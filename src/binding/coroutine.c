@@ -19,6 +19,7 @@
 
 #include "blocks.h"
 #include "module.h"
+#include "thread_name.h"
 
 enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
 
@@ -54,42 +55,11 @@ assert_consistent(const Coroutine *self)
 
 /* --- errors ------------------------------------------------------------- */
 
-/* "'Name' (ident)" for messages: a new reference, or NULL. */
-static PyObject *
-thread_text(unsigned long ident)
-{
-    PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *all = NULL, *text = NULL;
-
-    if (threading)
-        all = PyObject_CallMethod(threading, "enumerate", NULL);
-    for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++) {
-        PyObject *thread = PyList_GET_ITEM(all, i);
-        PyObject *its = PyObject_GetAttrString(thread, "ident");
-        PyObject *name = PyObject_GetAttrString(thread, "name");
-
-        if (its && name && PyLong_Check(its) &&
-            PyLong_AsUnsignedLong(its) == ident)
-            text = PyUnicode_FromFormat("%R (ident %lu)", name, ident);
-        Py_XDECREF(its);
-        Py_XDECREF(name);
-        if (text)
-            break;
-    }
-    Py_XDECREF(threading);
-    Py_XDECREF(all);
-    if (!text) {
-        PyErr_Clear();
-        text = PyUnicode_FromFormat("with ident %lu", ident);
-    }
-    return text;
-}
-
 static PyObject *
 raise_foreign(struct thread_record *t, Coroutine *self)
 {
-    PyObject *owner = thread_text(self->strand->thread->ident);
-    PyObject *here = owner ? thread_text(t->ident) : NULL;
+    PyObject *owner = thread_name(self->strand->thread->ident);
+    PyObject *here = owner ? thread_name(t->ident) : NULL;
 
     if (here)
         PyErr_Format(t->state->coroutine_error,
@@ -102,6 +72,17 @@ raise_foreign(struct thread_record *t, Coroutine *self)
     Py_XDECREF(owner);
     Py_XDECREF(here);
     return NULL;
+}
+
+/* Whether the strand waits for another one that it entered. */
+static bool
+has_entered(const struct strand *s)
+{
+    const struct strand *other = s->thread->started;
+
+    while (other && other->caller != s)
+        other = other->next;
+    return other != NULL;
 }
 
 /* For a coroutine that can't be entered; says why and what to do. */
@@ -118,9 +99,12 @@ raise_state(struct thread_record *t, Coroutine *self)
     else if (t->current == self->strand)
         remedy = "it is running already; only suspended coroutines can be "
                  "entered, use copool.yield_() to stop this one";
-    else
+    else if (has_entered(self->strand))
         remedy = "it waits for a coroutine that it entered; "
                  "yield until control is back in it";
+    else
+        remedy = "it waits in a greenlet that is suspended; "
+                 "switch to that until control is back in it";
     PyErr_Format(t->state->coroutine_error, "can't enter %R: %s", self, remedy);
     return NULL;
 }
@@ -183,7 +167,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
 {
     PyObject *context =
         self->context ? Py_NewRef(self->context) : strand_context(t);
-    struct strand_start begin = {NULL, self->fn, args, nargs, blocks_budget};
+    struct strand_start begin = {NULL, self->fn, {args, nargs, NULL}};
     struct strand *s;
 
     if (CO_UNLIKELY(!context))
@@ -193,31 +177,23 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
         Py_DECREF(context);
         return coroutine_enter((PyObject *)self, args, nargs);
     }
-    s = strand_create(t, (PyObject *)self, &ops, context);
-    if (CO_UNLIKELY(!s))
+    s = strand_create(t, (PyObject *)self, &ops, strand_main);
+    if (CO_UNLIKELY(!s)) {
+        Py_DECREF(context);
         return NULL; /* still CREATED: it may be tried again */
+    }
+    s->slice.context = context;
     Py_CLEAR(self->context);
     self->strand = begin.strand = s;
     entered(t, self, s);
-    return left(self, s, strand_begin(t, &begin));
-}
-
-/* The current thread's record, after what other threads left for it to do. */
-static inline struct thread_record *
-get_thread(void)
-{
-    struct thread_record *t = thread_record_get();
-
-    if (CO_UNLIKELY(t && t->dropped))
-        strand_unwind_dropped(t);
-    return t;
+    return left(self, s, strand_begin(t, s, &begin, blocks_budget));
 }
 
 static PyObject *
 coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     Coroutine *self = (Coroutine *)op;
-    struct thread_record *t = get_thread();
+    struct thread_record *t = thread_record_enter();
 
     if (CO_UNLIKELY(!t))
         return NULL;
@@ -257,7 +233,7 @@ static PyObject *
 coroutine_throw(PyObject *op, PyObject *exc)
 {
     Coroutine *self = (Coroutine *)op;
-    struct thread_record *t = get_thread();
+    struct thread_record *t = thread_record_enter();
     PyObject *value;
 
     if (!t)
@@ -313,7 +289,7 @@ static PyObject *
 coroutine_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Coroutine *self = (Coroutine *)op;
-    struct thread_record *t = get_thread();
+    struct thread_record *t = thread_record_enter();
     PyObject *result;
 
     if (!t)
@@ -391,7 +367,13 @@ coroutine_iternext(PyObject *op)
 
 /* --- for the strand ----------------------------------------------------- */
 
-static void
+static bool
+is_suspended(const struct strand *s)
+{
+    return !s->caller;
+}
+
+static bool
 unwind(PyObject *face)
 {
     Coroutine *self = (Coroutine *)face;
@@ -400,7 +382,7 @@ unwind(PyObject *face)
     PyObject *result;
 
     if (self->state != SUSPENDED)
-        return; /* it was closed while it waited for this */
+        return true; /* it was closed while it waited for this */
     error_take(&saved);
     t = self->strand->thread;
     PyErr_SetNone(t->state->coroutine_exit);
@@ -417,6 +399,7 @@ unwind(PyObject *face)
     }
     Py_XDECREF(result);
     error_restore(&saved);
+    return true;
 }
 
 static void
@@ -428,7 +411,7 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {unwind, forget};
+static const struct face_ops ops = {is_suspended, unwind, forget, true};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -449,6 +432,13 @@ state_name(const Coroutine *self)
     return "finished";
 }
 
+/* The coroutine whose strand this is, or None. */
+static PyObject *
+face_of(const struct strand *s)
+{
+    return Py_NewRef(s && s->ops == &ops ? s->face : Py_None);
+}
+
 static PyObject *
 get_state(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -467,7 +457,7 @@ get_caller(PyObject *op, void *Py_UNUSED(closure))
     Coroutine *self = (Coroutine *)op;
     struct strand *caller = self->strand ? self->strand->caller : NULL;
 
-    return Py_NewRef(caller && caller->face ? caller->face : Py_None);
+    return face_of(caller);
 }
 
 static PyObject *
@@ -642,7 +632,7 @@ coroutine_finalize(PyObject *op)
         Py_INCREF(self);
         strand_drop(s);
     } else {
-        unwind(op);
+        (void)unwind(op);
     }
 }
 
@@ -706,7 +696,7 @@ raise_here(void)
 static PyObject *
 core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
-    struct thread_record *t = get_thread();
+    struct thread_record *t = thread_record_enter();
     PyObject *value;
     struct strand *s;
 
@@ -720,7 +710,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     s = t->current;
-    if (CO_UNLIKELY(strand_is_own(s))) {
+    if (CO_UNLIKELY(!s->caller)) {
         PyErr_SetString(t->state->coroutine_error,
                         "yield_() outside a coroutine: there is nobody to "
                         "yield to; call it in a function that runs in "
@@ -740,7 +730,7 @@ core_current(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    return Py_NewRef(t->current->face ? t->current->face : Py_None);
+    return face_of(t->current);
 }
 
 static PyObject *
@@ -750,7 +740,7 @@ core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    return PyBool_FromLong(!strand_is_own(t->current));
+    return PyBool_FromLong(t->current->caller != NULL);
 }
 
 /* For the end of the process, while everything can still run. */
@@ -761,7 +751,7 @@ core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    strand_unwind_all(t);
+    strand_unwind_all(t, true);
     Py_RETURN_NONE;
 }
 

@@ -78,6 +78,7 @@ module_exec(PyObject *module)
         return share(module, first);
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || blocks_init(module, state) < 0 ||
+        greenlet_module_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module) < 0)
         return -1;

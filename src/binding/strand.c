@@ -70,8 +70,11 @@ record_gone(PyObject *capsule)
     if (here)
         thread_record_last = t;
     if (here && !inside && !tstate_is_finalizing())
-        strand_unwind_all(t);
+        strand_unwind_all(t, false);
     abandon_all(t);
+    /* More than once if a finalizer asks for it again. */
+    while (t->greenlets && !(here && inside))
+        t->greenlets->gone(t);
     while ((face = t->free_faces) != NULL)
         t->free_faces = t->state->free_coroutine(face);
     if (here && inside)
@@ -154,40 +157,73 @@ unlink_started(struct strand *s)
         s->next->link = s->link;
 }
 
-/* The arguments belong to the caller, who goes on at our first yield: take
- * references of our own to them. `fn` is held by the face. */
+bool
+strand_call_hold(struct strand_call *call, struct strand *s,
+                 const struct strand_args *args)
+{
+    Py_ssize_t n = args->nargs;
+
+    if (args->names)
+        n += PyTuple_GET_SIZE(args->names);
+    call->strand = s;
+    call->args = *args;
+    call->many = NULL;
+    if (CO_LIKELY(n <= STRAND_FEW)) {
+        call->args.args = call->few + 1;
+        for (Py_ssize_t i = 0; i < n; i++)
+            call->few[1 + i] = Py_NewRef(args->args[i]);
+        s->args = call->few + 1;
+        s->nargs = n;
+    } else {
+        call->many = PyTuple_New(n);
+        if (!call->many)
+            return false;
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(call->many, i, Py_NewRef(args->args[i]));
+        call->args.args = &PyTuple_GET_ITEM(call->many, 0);
+        s->args = &call->many;
+        s->nargs = 1;
+    }
+    Py_XINCREF(call->args.names);
+    return true;
+}
+
+void
+strand_call_drop(struct strand_call *call)
+{
+    Py_ssize_t n = call->strand->nargs;
+
+    call->strand->nargs = 0; /* a finalizer may switch */
+    if (call->many)
+        Py_DECREF(call->many);
+    else
+        for (Py_ssize_t i = 0; i < n; i++)
+            Py_DECREF(call->few[1 + i]);
+    Py_XDECREF(call->args.names);
+}
+
+PyObject *
+strand_call_make(struct strand_call *call, PyObject *fn)
+{
+    size_t nargsf = (size_t)call->args.nargs;
+    PyObject *result;
+
+    if (!call->many)
+        nargsf |= PY_VECTORCALL_ARGUMENTS_OFFSET;
+    result = PyObject_Vectorcall(fn, call->args.args, nargsf, call->args.names);
+    strand_call_drop(call);
+    return result;
+}
+
+/* `fn` is held by the face. */
 __attribute__((noinline)) static PyObject *
 call_with_args(const struct strand_start *start)
 {
-    enum { FEW = 4 };
-    PyObject *argv[1 + FEW] = {NULL}, *result, *tuple;
-    struct strand *s = start->strand;
-    PyObject *fn = start->fn;
-    Py_ssize_t n = start->nargs;
+    struct strand_call call;
 
-    if (n > FEW) {
-        tuple = PyTuple_New(n);
-        if (!tuple)
-            return NULL;
-        for (Py_ssize_t i = 0; i < n; i++)
-            PyTuple_SET_ITEM(tuple, i, Py_NewRef(start->args[i]));
-        s->args = &tuple;
-        s->nargs = 1;
-        result = PyObject_Call(fn, tuple, NULL);
-        s->nargs = 0;
-        Py_DECREF(tuple);
-        return result;
-    }
-    for (Py_ssize_t i = 0; i < n; i++)
-        argv[1 + i] = Py_NewRef(start->args[i]);
-    s->args = argv + 1;
-    s->nargs = n;
-    result = PyObject_Vectorcall(
-        fn, argv + 1, (size_t)n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    s->nargs = 0; /* a finalizer may switch */
-    for (Py_ssize_t i = 0; i < n; i++)
-        Py_DECREF(argv[1 + i]);
-    return result;
+    if (!strand_call_hold(&call, start->strand, &start->args))
+        return NULL;
+    return strand_call_make(&call, start->fn);
 }
 
 static inline PyObject *
@@ -195,35 +231,53 @@ call(const struct strand_start *start)
 {
     vectorcallfunc vectorcall = PyVectorcall_Function(start->fn);
 
-    if (CO_UNLIKELY(start->nargs || !vectorcall))
+    if (CO_UNLIKELY(start->args.nargs || !vectorcall))
         return call_with_args(start);
     return vectorcall(start->fn, NULL, 0, NULL);
 }
 
-/* The bottom of every strand's stack. */
-static void
+/* No Python code runs any more: what is left of the strand is released by
+ * whoever comes next, in strand_release(). */
+_Noreturn void
+strand_leave(struct strand *s, struct strand *to, void *value)
+{
+    struct thread_record *t = s->thread;
+
+    CO_ASSERT(t->current == s && !PyErr_Occurred());
+    CO_ASSERT(to->thread == t && to != s && !to->finished);
+    CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
+    s->slice.context = t->ts->context;
+    s->finished = true;
+    t->current = to;
+    tstate_load(t->ts, &to->slice);
+    ctx_leave(&s->ctx, &to->ctx, value);
+}
+
+/* The bottom of the stack. */
+void
 strand_main(void *value)
 {
     struct strand_start *start = value;
     struct strand *s = start->strand;
-    struct thread_record *t = s->thread;
     PyObject *result;
 
-    ARCH_OUTERMOST_FRAME();
-    san_after_switch(&s->ctx.san);
+    STRAND_ARRIVE(s);
     result = call(start);
     if (CO_UNLIKELY(!result))
-        error_take(&t->error);
+        error_take(&s->thread->error);
+    strand_leave(s, s->caller, result);
+}
 
-    /* From here on no Python code: what is left is released by whoever comes
-     * next, in strand_release(). */
-    CO_ASSERT(t->current == s && s->caller);
-    CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
-    s->slice.context = t->ts->context;
-    s->finished = true;
-    t->current = s->caller;
-    tstate_load(t->ts, &s->caller->slice);
-    ctx_leave(&s->ctx, &s->caller->ctx, result);
+void
+strand_prime(struct thread_record *t, struct strand *to, int budget)
+{
+    struct strand *from = t->current;
+
+    tstate_save(t->ts, &from->slice);
+    strand_load_fresh(t, to, budget);
+    tstate_save(t->ts, &to->slice);
+    tstate_load(t->ts, &from->slice);
+    ctx_inherit(&to->ctx, &from->ctx);
 }
 
 /* A thread gets a context when something first asks for one. */
@@ -240,17 +294,15 @@ strand_context_slow(struct thread_record *t)
 
 struct strand *
 strand_create(struct thread_record *t, PyObject *face,
-              const struct face_ops *ops, PyObject *context)
+              const struct face_ops *ops, ctx_entry *entry)
 {
     struct pool *pool = blocks_pool;
     enum co_status status;
     struct strand *s;
 
     s = (struct strand *)pool_get(pool, &status);
-    if (CO_UNLIKELY(!s)) {
-        Py_DECREF(context);
+    if (CO_UNLIKELY(!s))
         return blocks_raise(t->state, status);
-    }
     s->thread = t;
     s->caller = NULL;
     s->face = face;
@@ -258,8 +310,8 @@ strand_create(struct thread_record *t, PyObject *face,
     s->pool = pool;
     s->nargs = 0;
     s->finished = false;
-    s->slice.context = context;
-    ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), strand_main);
+    s->slice.context = NULL;
+    ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), entry);
     link_started(t, s);
     return s;
 }
@@ -314,17 +366,18 @@ strand_unwind_dropped(struct thread_record *t)
         PyObject *face = s->face;
 
         t->dropped = s->next_dropped;
-        s->ops->unwind(face);
+        (void)s->ops->unwind(face);
         Py_DECREF(face);
     }
 }
 
 static struct strand *
-first_suspended(struct thread_record *t)
+first_suspended(struct thread_record *t, bool at_exit)
 {
     struct strand *s = t->started;
 
-    while (s && s->caller)
+    while (s &&
+           !(s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit)))
         s = s->next;
     return s;
 }
@@ -332,15 +385,16 @@ first_suspended(struct thread_record *t)
 /* Ends, because a face that is unwound leaves the list for good: it finishes
  * or is abandoned. Its `finally` blocks may start others. */
 void
-strand_unwind_all(struct thread_record *t)
+strand_unwind_all(struct thread_record *t, bool at_exit)
 {
     struct strand *s;
 
     strand_unwind_dropped(t);
-    while ((s = first_suspended(t)) != NULL) {
+    while ((s = first_suspended(t, at_exit)) != NULL) {
         PyObject *face = Py_NewRef(s->face);
 
-        s->ops->unwind(face);
+        if (!s->ops->unwind(face))
+            strand_abandon(s);
         Py_DECREF(face);
     }
 }

@@ -21,16 +21,23 @@
 #include "ctx.h"
 #include "pool.h"
 
-struct thread_record;
 struct module_state;
+struct strand;
+struct thread_record;
 
 /* What a strand's face must be able to do besides switching. */
 struct face_ops {
-    /* Ends the chain of a suspended face by raising the exit exception in it,
-     * or abandons it. Runs Python code; keeps a set exception. */
-    void (*unwind)(PyObject *face);
+    /* Whether the chain can be unwound: it is neither running nor waiting for
+     * another strand to come back to it. */
+    bool (*is_suspended)(const struct strand *strand);
+    /* Ends the chain of a suspended face by raising the exit exception in it.
+     * False if it caught that and is suspended again. Runs Python code; keeps
+     * a set exception. */
+    bool (*unwind)(PyObject *face);
     /* Its strand is no more: the face must count as finished. */
     void (*forget)(PyObject *face);
+    /* Whether suspended faces are unwound when the process exits. */
+    bool unwound_at_exit;
 };
 
 /* The block's record: in the hot page, beside the top of the stack. */
@@ -40,8 +47,9 @@ struct strand {
     struct tstate_slice slice;
     struct tstate_root root;
     struct thread_record *thread;
-    struct strand *caller; /* who is switched to when it ends; NULL while it
-                              is suspended */
+    struct strand *caller; /* who entered it and is switched to when it yields
+                              or ends; NULL while it is suspended, and for a
+                              face that chooses whom to switch to */
     PyObject *face;        /* borrowed; NULL for a thread's own strand */
     const struct face_ops *ops;
     struct pool *pool;
@@ -57,6 +65,14 @@ struct error {
     PyObject *type, *value, *traceback;
 };
 
+/* What a face keeps for a thread, at the beginning of a structure of its own.
+ */
+struct thread_extra {
+    /* The thread has ended, or this process is the child of a fork that has it
+     * not: frees the structure. The strands are gone. May run Python code. */
+    void (*gone)(struct thread_record *t);
+};
+
 struct thread_record {
     PyThreadState *ts; /* NULL when the thread state is no more */
     struct strand own;
@@ -68,10 +84,14 @@ struct thread_record {
     struct error error;   /* only valid during a switch that passes NULL */
     PyObject *free_faces; /* finished Coroutine objects, linked by `fn` */
     unsigned free_count;
-    unsigned long ident; /* threading.get_ident() */
+    unsigned long ident;            /* threading.get_ident() */
+    struct thread_extra *greenlets; /* NULL until the thread uses any */
 };
 
 extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
+
+/* Called where thread->dropped is not NULL. Runs Python code. */
+void strand_unwind_dropped(struct thread_record *t);
 
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
 struct thread_record *thread_record_search(PyThreadState *ts);
@@ -89,10 +109,16 @@ thread_record_get(void)
     return thread_record_search(ts);
 }
 
-static inline bool
-strand_is_own(const struct strand *strand)
+/* The same, after what other threads left for it to do, which may run Python
+ * code. For functions that are about to switch. */
+static inline struct thread_record *
+thread_record_enter(void)
 {
-    return strand == &strand->thread->own;
+    struct thread_record *t = thread_record_get();
+
+    if (CO_UNLIKELY(t && t->dropped))
+        strand_unwind_dropped(t);
+    return t;
 }
 
 PyObject *strand_context_slow(struct thread_record *t);
@@ -107,11 +133,11 @@ strand_context(struct thread_record *t)
     return Py_NewRef(t->ts->context);
 }
 
-/* A strand in a block from the process-wide pool, to be started in `context`,
- * to which it steals the reference. Runs no Python code unless it fails, with
- * PoolExhausted or MemoryError. */
+/* A strand in a block from the process-wide pool, to be started at `entry` in
+ * slice.context, which is NULL yet. Runs no Python code unless it fails, with
+ * PoolExhausted. */
 struct strand *strand_create(struct thread_record *t, PyObject *face,
-                             const struct face_ops *ops, PyObject *context);
+                             const struct face_ops *ops, ctx_entry *entry);
 
 /* Takes the exception that is set / sets the one that was taken. */
 static inline void
@@ -162,28 +188,82 @@ strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
     return strand_arrive(t, from, ctx_switch(&from->ctx, &to->ctx, value));
 }
 
+/* What a function is called with, as in a vectorcall. */
+struct strand_args {
+    PyObject *const *args;
+    Py_ssize_t nargs; /* by position */
+    PyObject *names;  /* of those that follow, a tuple, or NULL */
+};
+
 /* What a new strand is to call. Only valid until the first switch. */
 struct strand_start {
     struct strand *strand;
     PyObject *fn;
-    PyObject *const *args;
-    Py_ssize_t nargs;
-    int budget; /* calls through C that the stack holds */
+    struct strand_args args;
 };
 
-/* Starts the strand: it calls start->fn with the arguments. When the function
- * returns, strand->finished is set and strand->caller is switched to with the
- * result; then strand_release() is due. */
-static inline PyObject *
-strand_begin(struct thread_record *t, struct strand_start *start)
+/* The entry of a strand whose first switch passes a struct strand_start. It
+ * calls start->fn; strand->caller gets what that returns. */
+ctx_entry strand_main;
+
+/* Loads what a strand starts with into the thread state. */
+static inline void
+strand_load_fresh(struct thread_record *t, struct strand *to, int budget)
 {
-    struct strand *to = start->strand, *from = strand_depart(t, to);
     const struct geometry *g = &to->pool->arena.geometry;
 
     tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
-                 block_data_size(g, &to->block), start->budget);
-    return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, start));
+                 block_data_size(g, &to->block), budget);
 }
+
+/* The first switch to a strand, whose entry gets `value`. Its stack holds
+ * `budget` nested calls through C. Returns as strand_switch() does. */
+static inline PyObject *
+strand_begin(struct thread_record *t, struct strand *to, void *value,
+             int budget)
+{
+    struct strand *from = strand_depart(t, to);
+
+    strand_load_fresh(t, to, budget);
+    return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, value));
+}
+
+/* Makes a new strand one that can be switched to like a suspended one: its
+ * entry gets the value. For a strand that ends and starts another. */
+void strand_prime(struct thread_record *t, struct strand *to, int budget);
+
+/* For entries: a strand's first steps, and its last. The latter switches to
+ * `to` for good, with `value` as in strand_switch(); whoever is there calls
+ * strand_release(). */
+#define STRAND_ARRIVE(strand)                                                  \
+    do {                                                                       \
+        ARCH_OUTERMOST_FRAME();                                                \
+        san_after_switch(&(strand)->ctx.san);                                  \
+    } while (0)
+_Noreturn void strand_leave(struct strand *strand, struct strand *to,
+                            void *value);
+
+/* Arguments that a strand owns while it makes its first call: they belonged to
+ * its starter, who goes on at our first switch. */
+enum { STRAND_FEW = 4 };
+
+struct strand_call {
+    struct strand *strand;
+    struct strand_args args;
+    PyObject *few[1 + STRAND_FEW]; /* the first is for the callee's use */
+    PyObject *many;                /* a tuple that holds them, or NULL */
+};
+
+/* Takes references to the arguments; false with an exception set. Runs no
+ * Python code. */
+bool strand_call_hold(struct strand_call *call, struct strand *strand,
+                      const struct strand_args *args);
+
+/* Calls fn with them and drops them. */
+PyObject *strand_call_make(struct strand_call *call, PyObject *fn);
+
+/* Drops them without a call. May run Python code. */
+void strand_call_drop(struct strand_call *call);
 
 /* Visits what a suspended strand owns. */
 int strand_traverse(struct strand *strand, visitproc visit, void *arg);
@@ -197,11 +277,9 @@ void strand_release(struct strand *strand);
  * Steals the reference to the face. */
 void strand_drop(struct strand *strand);
 
-/* Called where thread->dropped is not NULL. Runs Python code. */
-void strand_unwind_dropped(struct thread_record *t);
-
-/* Unwinds all suspended strands of the thread. Runs Python code. */
-void strand_unwind_all(struct thread_record *t);
+/* Unwinds the suspended strands of the thread: all of them, or those whose
+ * faces are unwound at exit. Runs Python code. */
+void strand_unwind_all(struct thread_record *t, bool at_exit);
 
 /* For a strand that can't be unwound any more (its thread is gone, or it caught
  * the exit and yielded): its face forgets it. The block stays mapped and is not

@@ -4,6 +4,7 @@
 #include <limits.h>
 
 #include "internal/pycore_frame.h"
+#include "internal/pycore_gc.h"
 #include "internal/pycore_pystate.h"
 
 /* Measured bytes of C stack from one call counted by the recursion counter to
@@ -64,6 +65,26 @@ tstate_is_finalizing(void)
     return _Py_IsFinalizing();
 #endif
 }
+
+void
+tstate_forget_finalized(PyObject *op)
+{
+    PyGC_Head *head = (PyGC_Head *)op - 1;
+
+    head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
+}
+
+#ifdef CO_COUNTS_TRASH
+int
+tstate_trash_nesting(PyThreadState *ts)
+{
+#    if PY_VERSION_HEX < 0x030C0000
+    return ts->trash_delete_nesting;
+#    else
+    return ts->trash.delete_nesting;
+#    endif
+}
+#endif
 
 /* --- a chain ------------------------------------------------------------ */
 

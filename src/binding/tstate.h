@@ -44,6 +44,7 @@
 
 #if PY_VERSION_HEX < 0x030D0000
 #    define CO_HAS_CFRAME 1
+#    define CO_COUNTS_TRASH 1 /* deallocations that are nested in a chain */
 #endif
 #if PY_VERSION_HEX >= 0x030C0000
 #    define CO_HAS_C_RECURSION 1 /* counted apart from Python's */
@@ -183,6 +184,18 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
 #endif
 }
 
+/* Sets the context of the running chain, a reference that it steals, NULL for
+ * none; returns that of before. */
+static inline PyObject *
+tstate_swap_context(PyThreadState *ts, PyObject *context)
+{
+    PyObject *before = ts->context;
+
+    ts->context = context;
+    ts->context_ver++;
+    return before;
+}
+
 /* Fills in the slice of the thread's own chain; tstate_save() does the rest. */
 void tstate_outermost(struct tstate_slice *slice);
 
@@ -261,5 +274,13 @@ int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
 
 bool tstate_is_finalizing(void);
+
+/* Lets the finalizer of an object be called once more. */
+void tstate_forget_finalized(PyObject *op);
+
+#ifdef CO_COUNTS_TRASH
+/* How deep in deallocations the running chain is. */
+int tstate_trash_nesting(PyThreadState *ts);
+#endif
 
 #endif

@@ -101,6 +101,13 @@ ctx_leave(struct ctx *from, struct ctx *to, void *value)
     __builtin_unreachable();
 }
 
+/* The stack pointer of a context that is not running. */
+static inline void *
+ctx_stack_pointer(const struct ctx *ctx)
+{
+    return ctx->arch.sp;
+}
+
 /* To be called on whatever stack comes after a ctx_leave(), or when `ctx` is
  * given up without having finished, before its stack is reused. */
 static inline void

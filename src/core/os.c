@@ -133,6 +133,20 @@ os_max_mappings(void)
     return max;
 }
 
+void *
+os_stack_top(unsigned long thread)
+{
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t size = 0;
+
+    if (pthread_getattr_np((pthread_t)thread, &attributes) != 0)
+        return NULL;
+    (void)pthread_attr_getstack(&attributes, &low, &size);
+    (void)pthread_attr_destroy(&attributes);
+    return low ? (char *)low + size : NULL;
+}
+
 size_t
 os_memory(void)
 {

@@ -48,6 +48,10 @@ void os_discard(void *low, size_t size);
 /* The number of mappings that this process may have. */
 size_t os_max_mappings(void);
 
+/* The end, which is the highest address, of the stack of the thread, which is a
+ * pthread_t and must be alive. NULL if unknown. */
+void *os_stack_top(unsigned long thread);
+
 /* The size of the machine's memory. */
 size_t os_memory(void);
 

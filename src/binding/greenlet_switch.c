@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Moving control between greenlets. There is one way from one to another,
+ * go_on(), and one for a greenlet that ends, leave(); both end in arrive(), on
+ * the other side.
+ *
+ *      switch(), throw()       finalizer        run() has returned
+ *             │                    │                     │
+ *         resolve()             unwind()            successor()
+ *        ┌────┴─────┐              │                     │
+ *     begin()    go_on() ──────────┘                  leave()
+ *        │          │                                    │
+ *    greenlet_main  └────────────> arrive() <────────────┘
+ *
+ * Until control has arrived nothing may run Python code, so everything that
+ * might is done before (resolve, successor) or after (arrive).
+ */
+#include "greenlet.h"
+
+#include "blocks.h"
+#include "thread_name.h"
+
+PyObject *greenlet_exit, *greenlet_error;
+
+/* --- errors ------------------------------------------------------------- */
+
+static void
+error_drop(struct error *error)
+{
+    Py_CLEAR(error->type);
+    Py_CLEAR(error->value);
+    Py_CLEAR(error->traceback);
+}
+
+/* For a greenlet whose thread is no more. What to do is said in a note: the
+ * text is one that programs compare with. */
+static void
+raise_exited(PyGreenlet *self)
+{
+    struct error error;
+    PyObject *done;
+
+    PyErr_SetString(greenlet_error, "cannot switch to a different thread "
+                                    "(which happens to have exited)");
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    done = PyObject_CallMethod(
+        error.value, "add_note", "N",
+        PyUnicode_FromFormat("%R belongs to a thread that has ended, and so "
+                             "have the greenlets that were suspended in it; "
+                             "make a new one in the thread that is to run it",
+                             self));
+    Py_XDECREF(done);
+    if (done)
+        error_restore(&error);
+    else
+        error_drop(&error);
+}
+
+static void
+raise_foreign(struct thread_record *t, PyGreenlet *self,
+              struct thread_record *home)
+{
+    PyObject *owner = thread_name(home->ident);
+    PyObject *here = owner ? thread_name(t->ident) : NULL;
+    struct greenlet_thread *mine = here ? greenlet_thread_get(t) : NULL;
+    struct greenlet_thread *theirs = mine ? greenlet_thread_get(home) : NULL;
+
+    if (theirs)
+        PyErr_Format(greenlet_error,
+                     "Cannot switch to a different thread\n"
+                     "\tCurrent:  %R\n\tExpected: %R\n"
+                     "%R belongs to thread %U and this is thread %U. A "
+                     "greenlet runs in one thread only: pass what it needs "
+                     "through a queue to its own thread and switch there "
+                     "(with gevent: hub.loop.run_callback_threadsafe())",
+                     mine->current, theirs->main, self, owner, here);
+    Py_XDECREF(owner);
+    Py_XDECREF(here);
+}
+
+/* --- threads ------------------------------------------------------------ */
+
+static void
+thread_gone(struct thread_record *t)
+{
+    struct greenlet_thread *gt = (struct greenlet_thread *)t->greenlets;
+
+    gt->main->pimpl->strand = NULL;
+    t->greenlets = NULL;
+    Py_XDECREF(gt->trace);
+    Py_DECREF(gt->current);
+    Py_DECREF(gt->main);
+    PyMem_Free(gt);
+}
+
+struct greenlet_thread *
+greenlet_thread_make(struct thread_record *t)
+{
+    struct greenlet_thread *gt = PyMem_Calloc(1, sizeof *gt);
+    PyGreenlet *main;
+
+    if (!gt)
+        return (struct greenlet_thread *)PyErr_NoMemory();
+    main = greenlet_alloc(&greenlet_type);
+    if (!main || t->greenlets) {
+        /* In the latter case a finalizer, run by the collector, was faster. */
+        Py_XDECREF(main);
+        PyMem_Free(gt);
+        return (struct greenlet_thread *)t->greenlets;
+    }
+    main->pimpl->strand = &t->own;
+    main->pimpl->started = main->pimpl->is_main = true;
+    greenlet_mains++;
+    gt->main = main;
+    gt->current = (PyGreenlet *)Py_NewRef(main);
+    gt->extra.gone = thread_gone;
+    t->greenlets = &gt->extra;
+    return gt;
+}
+
+struct thread_record *
+greenlet_home(const PyGreenlet *self)
+{
+    while (self && !greenlet_is_active(self))
+        self = self->pimpl->parent;
+    return self ? self->pimpl->strand->thread : NULL;
+}
+
+/* --- values ------------------------------------------------------------- */
+
+/* What switch() returns for what was passed: a new reference or NULL. May run
+ * the collector, and so Python code, for more than one value. */
+static PyObject *
+pack_many(const struct strand_args *a)
+{
+    Py_ssize_t n = a->nargs;
+    PyObject *tuple = PyTuple_New(n), *dict;
+
+    if (!tuple)
+        return NULL;
+    for (Py_ssize_t i = 0; i < n; i++)
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(a->args[i]));
+    if (!a->names)
+        return tuple;
+    dict = PyDict_New();
+    for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(a->names); i++)
+        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(a->names, i),
+                           a->args[n + i]) < 0)
+            Py_CLEAR(dict);
+    if (dict && n)
+        return Py_BuildValue("NN", tuple, dict);
+    Py_DECREF(tuple);
+    return dict;
+}
+
+static inline PyObject *
+pack(const struct strand_args *args)
+{
+    if (CO_LIKELY(args->nargs == 1 && !args->names))
+        return Py_NewRef(args->args[0]);
+    return pack_many(args);
+}
+
+/* GreenletExit is no error: it is returned. Result may be NULL with an
+ * exception set; so is what this returns. */
+static PyObject *
+exit_as_value(PyObject *result)
+{
+    struct error error;
+
+    if (CO_LIKELY(result || !PyErr_ExceptionMatches(greenlet_exit)))
+        return result;
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    result = Py_NewRef(error.value);
+    error_drop(&error);
+    return result;
+}
+
+/* --- the other side ----------------------------------------------------- */
+
+/* The greenlet has ended and control has left its stack. */
+static void
+finish(PyGreenlet *self)
+{
+    struct greenlet *g = self->pimpl;
+    struct strand *s = g->strand;
+
+    g->strand = NULL;
+    g->context = s->slice.context;
+    s->slice.context = NULL;
+    strand_release(s);
+}
+
+/* Tells settrace()'s function. If that fails, tracing ends and its error goes
+ * on instead. Steals value. */
+__attribute__((noinline, cold)) static PyObject *
+tell(struct greenlet_thread *gt, PyGreenlet *origin, PyObject *value)
+{
+    PyObject *trace = Py_NewRef(gt->trace), *result;
+    PyThreadState *ts = tstate_get();
+    struct error error;
+
+    if (!value)
+        error_take(&error);
+    PyThreadState_EnterTracing(ts);
+    result = PyObject_CallFunction(trace, "s(OO)", value ? "switch" : "throw",
+                                   (PyObject *)origin, (PyObject *)gt->current);
+    PyThreadState_LeaveTracing(ts);
+    Py_DECREF(trace);
+    if (result) {
+        Py_DECREF(result);
+        if (!value)
+            error_restore(&error);
+        return value;
+    }
+    Py_CLEAR(gt->trace);
+    if (value)
+        Py_DECREF(value);
+    else
+        error_drop(&error);
+    return NULL;
+}
+
+/* What a greenlet does first when control is in it, with the value that it gets
+ * (NULL: an exception is set). Steals value and returns it, or NULL. */
+static inline PyObject *
+arrive(struct greenlet_thread *gt, PyObject *value)
+{
+    PyGreenlet *origin = gt->origin;
+    struct strand *left = origin->pimpl->strand;
+
+    gt->origin = NULL;
+    if (CO_UNLIKELY(left && left->finished))
+        finish(origin);
+    if (CO_UNLIKELY(gt->trace != NULL))
+        value = tell(gt, origin, value);
+    Py_DECREF(origin); /* the last reference: its finalizer runs now */
+    return value;
+}
+
+/* --- this side ---------------------------------------------------------- */
+
+/* Goes on in `to`, which is active and of this thread. Steals both references;
+ * a NULL value passes on t->error. Inlined for the return predictor: see
+ * strand.h. */
+__attribute__((always_inline)) static inline PyObject *
+go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
+      PyObject *value)
+{
+    PyGreenlet *from = gt->current;
+
+    CO_ASSERT(!gt->origin && to->pimpl->strand->thread == t);
+    gt->origin = from;
+    gt->current = to;
+    if (CO_UNLIKELY(to == from)) {
+        if (!value)
+            error_restore(&t->error);
+        return arrive(gt, value);
+    }
+    from->pimpl->top = t->current;
+    return arrive(gt, strand_switch(t, to->pimpl->top, value));
+}
+
+/* A new reference to `run`, which the type may override. */
+static PyObject *
+get_run(PyGreenlet *self)
+{
+    static PyObject *name;
+
+    if (CO_LIKELY(Py_IS_TYPE(self, &greenlet_type) && self->pimpl->run))
+        return Py_NewRef(self->pimpl->run);
+    if (!name && !(name = PyUnicode_InternFromString("run")))
+        return NULL;
+    return PyObject_GetAttr((PyObject *)self, name);
+}
+
+/* Who is meant when `self` is switched to: itself, or the first of its parents
+ * that is not dead. A new reference, and in *run what to start it with, or NULL
+ * if it is active. NULL with an exception set if nobody can be. Runs Python
+ * code, but none after the last look at what it returns. */
+static PyGreenlet *
+resolve(struct thread_record *t, PyGreenlet *self, PyObject **run)
+{
+    PyGreenlet *g = (PyGreenlet *)Py_NewRef(self);
+
+    *run = NULL;
+    for (;;) {
+        struct thread_record *home = greenlet_home(g);
+        PyGreenlet *parent;
+
+        if (CO_UNLIKELY(home != t)) {
+            Py_CLEAR(*run);
+            if (home)
+                raise_foreign(t, self, home);
+            else
+                raise_exited(self);
+            break;
+        }
+        if (greenlet_is_active(g)) {
+            PyObject *unused = *run;
+
+            if (CO_LIKELY(!unused))
+                return g;
+            /* It was started while its `run` was looked up. */
+            *run = NULL;
+            Py_DECREF(unused);
+            continue;
+        }
+        if (!g->pimpl->started) {
+            if (*run)
+                return g;
+            *run = get_run(g);
+            if (!*run)
+                break;
+            continue;
+        }
+        Py_CLEAR(*run);
+        parent = (PyGreenlet *)Py_XNewRef(g->pimpl->parent);
+        Py_DECREF(g);
+        g = parent;
+    }
+    Py_DECREF(g);
+    return NULL;
+}
+
+static ctx_entry greenlet_main;
+
+/* Gives a pending greenlet a strand; false with an exception set if there is
+ * none. Runs no Python code. */
+static bool
+take_strand(struct thread_record *t, PyGreenlet *self)
+{
+    struct greenlet *g = self->pimpl;
+    struct strand *s =
+        strand_create(t, (PyObject *)self, &greenlet_ops, greenlet_main);
+
+    if (CO_UNLIKELY(!s))
+        return false;
+    s->root.exc.previous_item = NULL;
+    s->slice.context = g->context;
+    g->context = NULL;
+    g->strand = g->top = s;
+    g->started = true;
+    return true;
+}
+
+/* Starts a pending greenlet. Steals the references to it and to run. */
+__attribute__((always_inline)) static inline PyObject *
+begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
+      PyObject *run, const struct strand_args *args, bool thrown)
+{
+    struct greenlet_start start = {to, run, *args, NULL, thrown};
+    PyGreenlet *from = gt->current;
+
+    if (CO_UNLIKELY(!take_strand(t, to))) {
+        if (thrown)
+            error_drop(&t->error);
+        Py_DECREF(run);
+        Py_DECREF(to);
+        return NULL;
+    }
+    CO_ASSERT(!gt->origin);
+    from->pimpl->top = t->current;
+    gt->origin = from;
+    gt->current = to;
+    return arrive(gt,
+                  strand_begin(t, to->pimpl->strand, &start, blocks_budget));
+}
+
+/* --- the end ------------------------------------------------------------ */
+
+/* The same as begin(), for when the running greenlet ends: value becomes the
+ * argument and is stolen, as is run. The switch follows at once. */
+static bool
+prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
+        PyObject *run, PyObject *value)
+{
+    if (!take_strand(t, to)) {
+        Py_DECREF(run);
+        return false;
+    }
+    gt->start = (struct greenlet_start){.greenlet = to,
+                                        .run = run,
+                                        .args = {&gt->start.value, 1, NULL},
+                                        .value = value,
+                                        .thrown = !value};
+    strand_prime(t, to->pimpl->strand, blocks_budget);
+    return true;
+}
+
+/* Who goes on when `self`, which runs, ends with a result (NULL: an exception
+ * is set): a new reference. It gets *value; NULL passes on t->error. Steals
+ * result.
+ *
+ * That is the parent. If it can't go on (it has no `run`, say) its own parent
+ * gets the exception, and so on. A main greenlet always can. */
+static PyGreenlet *
+successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
+          PyObject *result, void **value)
+{
+    PyGreenlet *heir = (PyGreenlet *)Py_NewRef(self->pimpl->parent), *next, *to;
+    PyObject *run;
+    struct error error;
+
+    for (;;) {
+        if (!result)
+            error_take(&error);
+        to = resolve(t, heir, &run);
+        if (to && (!run || prepare(t, gt, to, run, result)))
+            break;
+        Py_XDECREF(to);
+        /* The new exception goes on in place of the result. */
+        if (result)
+            Py_DECREF(result);
+        else
+            error_drop(&error);
+        result = NULL;
+        if (self->pimpl->killed) {
+            result = exit_as_value(NULL);
+            next = self->pimpl->parent;
+        } else {
+            next = heir->pimpl->parent ? heir->pimpl->parent : gt->main;
+        }
+        Py_INCREF(next);
+        Py_SETREF(heir, next);
+    }
+    *value = run ? (void *)&gt->start : result;
+    if (!result)
+        t->error = error;
+    Py_DECREF(heir); /* `to` holds it, or is it, or holds one that does */
+    return to;
+}
+
+/* The running greenlet ends. Steals result. */
+_Noreturn static void
+leave(struct thread_record *t, PyGreenlet *self, PyObject *result)
+{
+    struct greenlet_thread *gt = (struct greenlet_thread *)t->greenlets;
+    PyGreenlet *to;
+    void *value;
+
+    to = successor(t, gt, self, exit_as_value(result), &value);
+    CO_ASSERT(gt->current == self && !gt->origin);
+    gt->origin = self;
+    gt->current = to;
+    strand_leave(self->pimpl->strand, to->pimpl->top, value);
+}
+
+/* The bottom of a greenlet's stack. */
+static void
+greenlet_main(void *value)
+{
+    struct greenlet_start start = *(struct greenlet_start *)value;
+    struct greenlet *g = start.greenlet->pimpl;
+    struct strand *s = g->strand;
+    struct thread_record *t = s->thread;
+    PyObject *set = g->run, *result = NULL;
+    struct strand_call call;
+    bool held = false;
+
+    STRAND_ARRIVE(s);
+    g->run = start.run; /* where the collector sees it */
+    if (start.thrown)
+        error_restore(&t->error);
+    else
+        held = strand_call_hold(&call, s, &start.args);
+    Py_XDECREF(start.value);
+    result = arrive((struct greenlet_thread *)t->greenlets,
+                    held ? Py_NewRef(Py_None) : NULL);
+    Py_XDECREF(set); /* another callable, if `run` is overridden */
+    if (CO_LIKELY(result != NULL)) {
+        Py_DECREF(result);
+        result = strand_call_make(&call, start.run);
+    } else if (held) {
+        strand_call_drop(&call);
+    }
+    Py_CLEAR(g->run);
+    leave(t, start.greenlet, result);
+}
+
+/* --- for the strand ----------------------------------------------------- */
+
+static bool
+is_suspended(const struct strand *s)
+{
+    return !greenlet_is_current((const PyGreenlet *)s->face);
+}
+
+/* The greenlet becomes a child of the current one for the while, so that
+ * control comes back here when it ends. */
+static bool
+unwind(PyObject *face)
+{
+    PyGreenlet *self = (PyGreenlet *)face, *parent, *killer;
+    struct greenlet *g = self->pimpl;
+    struct thread_record *t;
+    struct greenlet_thread *gt;
+    struct error saved;
+    PyObject *result;
+
+    if (!g->strand || greenlet_is_current(self) || g->killed)
+        return true; /* it has ended while it waited for this */
+    t = g->strand->thread;
+    gt = (struct greenlet_thread *)t->greenlets;
+    error_take(&saved);
+    killer = gt->current;
+    parent = g->parent;
+    g->parent = (PyGreenlet *)Py_NewRef(killer);
+    g->killed = true;
+    PyErr_SetNone(greenlet_exit);
+    error_take(&t->error);
+    result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL);
+    g->killed = false;
+    killer = g->parent;
+    g->parent = parent;
+    Py_XDECREF(killer);
+    if (!result)
+        PyErr_WriteUnraisable(face);
+    Py_XDECREF(result);
+    error_restore(&saved);
+    return !g->strand;
+}
+
+static void
+forget(PyObject *face)
+{
+    ((PyGreenlet *)face)->pimpl->strand = NULL;
+}
+
+/* Not unwound at exit: an event loop would be woken by that, and go on. */
+const struct face_ops greenlet_ops = {is_suspended, unwind, forget, false};
+
+/* --- the interface ------------------------------------------------------ */
+
+PyObject *
+greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
+{
+    struct thread_record *t = thread_record_enter();
+    struct greenlet_thread *gt = t ? greenlet_thread_get(t) : NULL;
+    PyObject *value = NULL, *run;
+    PyGreenlet *to;
+
+    if (CO_UNLIKELY(!gt))
+        return NULL;
+    if (CO_LIKELY(greenlet_is_active(self) &&
+                  self->pimpl->strand->thread == t && args->nargs == 1 &&
+                  !args->names))
+        return go_on(t, gt, (PyGreenlet *)Py_NewRef(self),
+                     Py_NewRef(args->args[0]));
+    for (;;) {
+        to = resolve(t, self, &run);
+        if (!to)
+            break;
+        if (run) {
+            Py_XDECREF(value);
+            return begin(t, gt, to, run, args, false);
+        }
+        if (value)
+            return go_on(t, gt, to, value);
+        value = pack(args);
+        Py_DECREF(to);
+        if (!value)
+            break;
+        /* Once more: making the value may have run Python code. */
+    }
+    Py_XDECREF(value);
+    return NULL;
+}
+
+PyObject *
+greenlet_throw_into(PyGreenlet *self)
+{
+    struct error error;
+    struct thread_record *t;
+    struct greenlet_thread *gt;
+    PyObject *run, *value;
+    PyGreenlet *to;
+
+    /* A dead greenlet has nothing to exit from: its parent gets a value. */
+    if (self->pimpl->started && !self->pimpl->strand) {
+        value = exit_as_value(NULL);
+        if (value) {
+            struct strand_args args = {&value, 1, NULL};
+            PyObject *result = greenlet_switch_to(self, &args);
+
+            Py_DECREF(value);
+            return result;
+        }
+    }
+    error_take(&error);
+    t = thread_record_enter();
+    gt = t ? greenlet_thread_get(t) : NULL;
+    to = gt ? resolve(t, self, &run) : NULL;
+    if (!to) {
+        error_drop(&error);
+        return NULL;
+    }
+    t->error = error;
+    if (run)
+        return begin(t, gt, to, run, &(struct strand_args){NULL, 0, NULL},
+                     true);
+    return go_on(t, gt, to, NULL);
+}
+
+int
+greenlet_set_thrown(PyObject *type, PyObject *value, PyObject *traceback)
+{
+    if (traceback == Py_None)
+        traceback = NULL;
+    if (traceback && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "throw() third argument must be a traceback object");
+        return -1;
+    }
+    if (PyExceptionClass_Check(type)) {
+        Py_INCREF(type);
+        Py_XINCREF(value);
+        Py_XINCREF(traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyErr_Restore(type, value, traceback);
+        return 0;
+    }
+    if (!PyExceptionInstance_Check(type)) {
+        PyErr_Format(PyExc_TypeError,
+                     "exceptions must be classes, or instances, not %.200s",
+                     Py_TYPE(type)->tp_name);
+        return -1;
+    }
+    if (value && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError,
+                        "instance exception may not have a separate value");
+        return -1;
+    }
+    if (!traceback)
+        traceback = PyException_GetTraceback(type);
+    else
+        Py_INCREF(traceback);
+    PyErr_Restore(Py_NewRef(Py_TYPE(type)), Py_NewRef(type), traceback);
+    return 0;
+}
+
+int
+greenlet_set_parent(PyGreenlet *self, PyObject *parent)
+{
+    PyGreenlet *p;
+
+    if (self->pimpl->is_main) {
+        PyErr_SetString(PyExc_AttributeError,
+                        "cannot set the parent of a main greenlet");
+        return -1;
+    }
+    if (!greenlet_check(parent)) {
+        PyErr_Format(PyExc_TypeError,
+                     "GreenletChecker: Expected any type of greenlet, not "
+                     "%.200s",
+                     Py_TYPE(parent)->tp_name);
+        return -1;
+    }
+    for (p = (PyGreenlet *)parent; p; p = p->pimpl->parent) {
+        if (p == self) {
+            PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
+            return -1;
+        }
+    }
+    if (greenlet_is_active(self) &&
+        greenlet_home((PyGreenlet *)parent) != self->pimpl->strand->thread) {
+        PyErr_SetString(PyExc_ValueError,
+                        "parent cannot be on a different thread");
+        return -1;
+    }
+    Py_XSETREF(self->pimpl->parent, (PyGreenlet *)Py_NewRef(parent));
+    return 0;
+}
