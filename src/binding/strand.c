@@ -202,12 +202,24 @@ strand_call_drop(struct strand_call *call)
     Py_XDECREF(call->args.names);
 }
 
+void
+strand_begin_trace(struct strand *s)
+{
+    PyThreadState *ts = s->thread->ts;
+
+    if (s->slice.trace) /* it was primed */
+        tstate_resume_trace(ts, &s->slice);
+    tstate_begin_trace(ts);
+}
+
 PyObject *
 strand_call_make(struct strand_call *call, PyObject *fn)
 {
     size_t nargsf = (size_t)call->args.nargs;
     PyObject *result;
 
+    if (tstate_is_traced(call->strand->thread->ts))
+        strand_begin_trace(call->strand);
     if (!call->many)
         nargsf |= PY_VECTORCALL_ARGUMENTS_OFFSET;
     result = PyObject_Vectorcall(fn, call->args.args, nargsf, call->args.names);
@@ -233,6 +245,8 @@ call(const struct strand_start *start)
 
     if (CO_UNLIKELY(start->args.nargs || !vectorcall))
         return call_with_args(start);
+    if (tstate_is_traced(start->strand->thread->ts))
+        strand_begin_trace(start->strand);
     return vectorcall(start->fn, NULL, 0, NULL);
 }
 

@@ -171,6 +171,8 @@ static inline void *
 strand_arrive(struct thread_record *t, struct strand *from, void *value)
 {
     CO_ASSERT(t->current == from);
+    if (CO_UNLIKELY(from->slice.trace != NULL))
+        tstate_resume_trace(t->ts, &from->slice);
     if (CO_UNLIKELY(!value))
         error_restore(&t->error);
     return value;
@@ -258,6 +260,10 @@ struct strand_call {
  * Python code. */
 bool strand_call_hold(struct strand_call *call, struct strand *strand,
                       const struct strand_args *args);
+
+/* To be called right before the first call, if tstate_is_traced(). Runs Python
+ * code, so that arguments must be held by then. */
+void strand_begin_trace(struct strand *strand);
 
 /* Calls fn with them and drops them. */
 PyObject *strand_call_make(struct strand_call *call, PyObject *fn);

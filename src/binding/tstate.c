@@ -74,6 +74,54 @@ tstate_forget_finalized(PyObject *op)
     head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
+/* --- tracing ------------------------------------------------------------ */
+
+void
+tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
+{
+    s->trace = ts->c_tracefunc;
+    s->trace_arg = Py_XNewRef(ts->c_traceobj);
+}
+
+/* One trace function takes the place of another, so that CPython's counts of
+ * what is traced stay right. */
+void
+tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
+{
+    PyObject *unused = s->trace_arg;
+
+    if (ts->c_tracefunc) {
+        unused = ts->c_traceobj;
+        ts->c_tracefunc = s->trace;
+        ts->c_traceobj = s->trace_arg;
+    }
+    s->trace = NULL;
+    s->trace_arg = NULL;
+    Py_XDECREF(unused);
+}
+
+void
+tstate_begin_trace(PyThreadState *ts)
+{
+    PyObject *name = PyUnicode_FromString("threading");
+    PyObject *threading = name ? PyImport_GetModule(name) : NULL;
+    PyObject *trace = NULL, *set, *result = NULL;
+
+    Py_XDECREF(name);
+    if (threading)
+        trace = PyObject_CallMethod(threading, "gettrace", NULL);
+    if (trace && trace != Py_None) {
+        set = PySys_GetObject("settrace");
+        if (set)
+            result = PyObject_CallOneArg(set, trace);
+    }
+    Py_XDECREF(threading);
+    Py_XDECREF(trace);
+    Py_XDECREF(result);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(NULL);
+}
+
 #ifdef CO_COUNTS_TRASH
 int
 tstate_trash_nesting(PyThreadState *ts)
@@ -155,6 +203,8 @@ tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
     _PyInterpreterFrame *frame;
 
     Py_VISIT(s->context);
+    if (s->trace)
+        Py_VISIT(s->trace_arg);
     Py_VISIT(root->exc.exc_value);
     for (frame = innermost(s); frame; frame = frame->previous) {
         /* The frames of generators are visited by these, and those of the

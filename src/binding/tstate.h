@@ -15,6 +15,7 @@
  *   data stack      where the next frame of a Python function goes
  *   recursion       how deep this chain is, not how deep the thread is
  *   trace state     a trace function that switches must not mute the others
+ *   trace function  if there is one: a tool may want one for each chain
  *   trashcan depth  of deallocations nested in this chain (up to 3.12)
  *   context         the contextvars.Context; the reference moves along
  */
@@ -78,6 +79,8 @@ struct tstate_slice {
     int depth;         /* recursion: calls that this chain is deep */
     int headroom;
     int tracing, tracing_what;
+    Py_tracefunc trace; /* sys.settrace()'s, or NULL; taken at arrival */
+    PyObject *trace_arg;
 #ifdef CO_HAS_CFRAME
     int trash_nesting;
 #endif
@@ -119,9 +122,32 @@ tstate_hide(const PyThreadState *ts, int max_depth)
 }
 #endif
 
+/* A trace function follows calls and returns, so a tool that has its data on a
+ * stack of calls (coverage has) needs one for each chain, as it needs one for
+ * each thread. A chain keeps the one that it had when it was left. But
+ * sys.settrace(None) ends tracing in all chains of the thread, and a chain that
+ * had none takes part in what has begun meanwhile. */
+void tstate_save_trace(PyThreadState *ts, struct tstate_slice *s);
+
+/* After the switch, since it may run Python code. */
+void tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s);
+
+static inline bool
+tstate_is_traced(const PyThreadState *ts)
+{
+    return __builtin_expect(ts->c_tracefunc != NULL, 0);
+}
+
+/* Gives the running chain, which has just begun, a trace function of its own if
+ * threading.settrace() has been told of one. Runs Python code; errors are
+ * reported as unraisable. */
+void tstate_begin_trace(PyThreadState *ts);
+
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
+    if (tstate_is_traced(ts))
+        tstate_save_trace(ts, s);
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else
@@ -210,6 +236,7 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 
     /* A root chunk is one that starts at data[1]: CPython pops a chunk when
      * its first frame is at data[0], so it never pops this one. */
+    s->trace = NULL;
     chunk->previous = NULL;
     chunk->size = data_size;
     chunk->top = 0;
