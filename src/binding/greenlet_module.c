@@ -11,7 +11,7 @@
 
 /* --- functions ---------------------------------------------------------- */
 
-static struct greenlet_thread *
+static inline struct greenlet_thread *
 get_current_thread(void)
 {
     struct thread_record *t = thread_record_enter();
@@ -19,7 +19,7 @@ get_current_thread(void)
     return CO_LIKELY(t != NULL) ? greenlet_thread_get(t) : NULL;
 }
 
-static PyObject *
+static inline PyObject *
 get_current(void)
 {
     struct greenlet_thread *gt;

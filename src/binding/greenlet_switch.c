@@ -495,7 +495,7 @@ unwind(PyObject *face)
     struct error saved;
     PyObject *result;
 
-    if (!g->strand || greenlet_is_current(self) || g->killed)
+    if (!g->strand || greenlet_is_current(self))
         return true; /* it has ended while it waited for this */
     t = g->strand->thread;
     gt = (struct greenlet_thread *)t->greenlets;

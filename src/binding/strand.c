@@ -324,27 +324,45 @@ strand_create(struct thread_record *t, PyObject *face,
     s->pool = pool;
     s->nargs = 0;
     s->finished = false;
+    s->dropped = false;
     s->slice.context = NULL;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), entry);
     link_started(t, s);
     return s;
 }
 
+/* It has ended, or is given up, while it waited to be unwound: somebody got
+ * hold of it once more. */
+static void
+leave_dropped(struct strand *s)
+{
+    struct strand **link = &s->thread->dropped;
+
+    while (*link != s)
+        link = &(*link)->next_dropped;
+    *link = s->next_dropped;
+    s->dropped = false;
+}
+
 void
 strand_release(struct strand *s)
 {
+    PyObject *face = s->dropped ? s->face : NULL;
     PyObject *context = s->slice.context;
     PyObject *exception = s->root.exc.exc_value;
     struct pool *pool = s->pool;
 
     CO_ASSERT(s->finished && s->thread->current != s);
     unlink_started(s);
+    if (CO_UNLIKELY(face != NULL))
+        leave_dropped(s);
     ctx_gone(&s->ctx);
     pool_put(pool, &s->block);
     if (CO_UNLIKELY(pool != blocks_pool))
         blocks_collect();
     Py_XDECREF(exception);
     Py_XDECREF(context);
+    Py_XDECREF(face);
 }
 
 int
@@ -360,13 +378,21 @@ strand_traverse(struct strand *s, visitproc visit, void *arg)
 void
 strand_abandon(struct strand *s)
 {
+    PyObject *face = s->face;
+
     unlink_started(s);
-    s->ops->forget(s->face);
+    s->ops->forget(face);
+    if (s->dropped) {
+        leave_dropped(s);
+        Py_DECREF(face);
+    }
 }
 
 void
 strand_drop(struct strand *s)
 {
+    CO_ASSERT(!s->dropped);
+    s->dropped = true;
     s->next_dropped = s->thread->dropped;
     s->thread->dropped = s;
 }
@@ -380,6 +406,7 @@ strand_unwind_dropped(struct thread_record *t)
         PyObject *face = s->face;
 
         t->dropped = s->next_dropped;
+        s->dropped = false;
         (void)s->ops->unwind(face);
         Py_DECREF(face);
     }

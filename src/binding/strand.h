@@ -58,6 +58,7 @@ struct strand {
     struct strand *next, **link; /* among those started in this thread */
     struct strand *next_dropped; /* only valid in thread->dropped */
     bool finished;
+    bool dropped; /* it is in thread->dropped, which owns the face */
 };
 
 /* An exception on its way from one strand to another. */
