@@ -36,6 +36,9 @@ import of greenlet gives copool's, whether another one is installed or not.
 Options of Python's own go before: python -X dev -m copool run SCRIPT
 """
 
+# Python comes back to its dictionary, with no reference to it, when all is over.
+_started_as = sys.modules["__main__"]
+
 
 def main(arguments: list[str]) -> int:
     """Run the program that the arguments name.

@@ -48,9 +48,11 @@ def python(*arguments, options=(), **more):
 
 
 def ours(*arguments, options=(), **more):
-    return finished(
-        [sys.executable, *options, "-m", "copool", "run", *arguments], **more
-    )
+    return python("-m", "copool", "run", *arguments, options=options, **more)
+
+
+def installed(*arguments, **more):
+    return finished([COPOOL, "run", *arguments], **more)
 
 
 @pytest.fixture
@@ -112,8 +114,7 @@ def test_an_absolute_path_and_the_working_directory_as_a_program(programs):
 
 def test_the_installed_command_does_the_same(programs):
     for program in (["script.py", "x"], ["-m", "package"], ["-c", DESCRIBE]):
-        status, printed, _ = finished([COPOOL, "run", *program], cwd=programs)
-        assert (status, printed, "") == python(*program, cwd=programs)
+        assert installed(*program, cwd=programs) == python(*program, cwd=programs)
 
 
 ENDINGS = {
@@ -170,13 +171,19 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_program_ends_as_under_python(tmp_path, form, ending):
     code = ENDINGS[ending]
-    program = {"script": ["p.py"], "-m": ["-m", "p"], "-c": ["-c", code]}
     (tmp_path / "p.py").write_text(code)
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "__main__.py").write_text(code)
-    words = program.get(form, ["f"] if form == "folder" else ["-"])
+    words = {
+        "script": ["p.py"],
+        "-m": ["-m", "p"],
+        "-c": ["-c", code],
+        "-": ["-"],
+        "folder": ["f"],
+    }[form]
     expected = python(*words, text=code, cwd=tmp_path)
     assert ours(*words, text=code, cwd=tmp_path) == expected
+    assert installed(*words, text=code, cwd=tmp_path) == expected
 
 
 @pytest.mark.parametrize("words", [["p.py"], ["-m", "p"]], ids=" ".join)
@@ -224,6 +231,7 @@ def test_what_cannot_be_run_is_told_in_pythons_words(tmp_path, program):
     expected = python(*program, cwd=tmp_path)
     assert expected[0] != 0
     assert ours(*program, cwd=tmp_path) == expected
+    assert installed(*program, cwd=tmp_path) == expected
 
 
 @pytest.mark.parametrize(
