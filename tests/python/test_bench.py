@@ -206,8 +206,8 @@ def few(monkeypatch):
     monkeypatch.setattr(cases, "ALIVE", 500)
     real = footprint.in_a_process
 
-    def small(what, subject, number):
-        figures = dict(real(what, subject, str(min(int(number), 100))))
+    def small(what, subject, number, **options):
+        figures = dict(real(what, subject, str(min(int(number), 100)), **options))
         if "finished" in figures:
             figures["finished"] = int(number)
         return figures
@@ -370,7 +370,7 @@ def test_amounts_are_written_with_three_digits(value, unit, written):
 
 def test_tables_hold_the_ratios():
     one, other = series("copool", 10, 10), series("greenlet", 500, 500)
-    case = cases.case_named("cost")
+    (case,) = cli.chosen_cases(cases.CASES, ["cost"])
     (table,) = report.tables(results_of(one, other), [case])
     assert table.columns == ("subject", "median", "10 – 90 %", "greenlet ÷ it")
     assert table.rows == (
