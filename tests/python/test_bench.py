@@ -125,7 +125,8 @@ def test_scaling_is_judged_only_where_plain_calls_scale(monkeypatch, calls, figu
 # --- the runner -------------------------------------------------------------
 
 
-def test_subjects_take_turns_and_the_first_round_is_thrown_away():
+def test_subjects_take_turns_and_the_first_round_is_thrown_away(monkeypatch):
+    monkeypatch.setattr(runner, "preemptions", lambda: 0)
     turns: list[str] = []
     works = {key(n): FakeWork(n, turns, each=1_000_000) for n in "abc"}
     done = runner.run_trial(Trial(works), SETTINGS, lambda: None)
