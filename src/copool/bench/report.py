@@ -236,6 +236,7 @@ def print_tables(
     """Print all for a person to read."""
     try:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table as RichTable
     except ImportError:
         raise missing("rich", "tables on a terminal") from None
@@ -252,7 +253,7 @@ def print_tables(
         for row in table.rows:
             style = "bold" if row[0] in ("copool", "magazine") else ""
             style = "red" if row[-1] == "MISSED" else style
-            rich_table.add_row(*row, style=style)
+            rich_table.add_row(*map(escape, row), style=style)
         console.print()
         console.print(rich_table)
     for note in results.notes:
