@@ -190,6 +190,14 @@ def test_a_missing_package_gives_a_row_with_the_remedy(case, missing, launch, ca
     assert document["series"] == []
 
 
+def test_a_remedy_is_printed_whole(launch, monkeypatch, capsys):
+    without = program(WITHOUT, MISSING="greenlet")
+    launch(without, without)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main([*TINY, "--case", "spawn"]) == 0
+    assert "(pip install 'copool[compat]')" in capsys.readouterr().out
+
+
 def test_an_import_error_of_our_own_is_not_called_a_missing_package(launch, spawn):
     launch(program(WITHOUT, MISSING="copool.bench.peers"), ())
     with closing(trial_of(spawn)) as trial:
@@ -289,8 +297,8 @@ def test_the_cases_of_greenlet_itself_are_measured_and_printed(monkeypatch, caps
     assert cli.main([*TINY, *chosen]) == 0
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.endswith("× ")]
-    assert len(rows) == len(names) + 1
-    assert "later under `copool run`" in printed
+    assert len(rows) == len(names) + 2  # two have two variants
+    assert "more under `copool run`" in printed
 
 
 # --- the report -------------------------------------------------------------
@@ -310,8 +318,8 @@ def test_targets_compare_copool_with_the_real_one():
         series("spawn", "copool", 100, 100),
         series("suspended", "greenlet", 6000, variant="resident", unit="bytes"),
         series("suspended", "copool", 4500, variant="resident", unit="bytes"),
-        series("start-up", "greenlet", 9_000_000, 10_000_000),
-        series("start-up", "copool", 12_500_000, 13_500_000),
+        series("start-up", "greenlet", 9e6, 10e6, variant="copool run"),
+        series("start-up", "copool", 12.5e6, 13.5e6, variant="copool run"),
     ]
     judged = targets.judge(
         results_of(*both), ["spawn", "suspended", "import", "start-up"]

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from copool.bench import cases, compat, plot, report, targets
@@ -199,11 +200,11 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
     if any(key.level == "drop-in" for key in (*series, *impossible)):
         versions = (f"{name} {report.version_of(name)}" for name in report.PROGRAMS)
         found.append(f"{NOTE_DROP_IN} {', '.join(versions)}.")
-    python = series.get(Key("start-up", "drop-in", "", "greenlet"))
-    run = series.get(Key("start-up", "drop-in", "", "copool"))
-    if python and run:
-        later = report.amount(difference(run, python), run.unit)
-        found.append(f"A script starts {later} later under `copool run`.")
+    for key, run in series.items():
+        if key.case == "start-up" and key.subject == "copool":
+            python = series[replace(key, subject="greenlet")]
+            later = report.amount(difference(run, python), run.unit)
+            found.append(f"A script takes {later} more under `{key.variant}`.")
     if any(key.subject == "greenlet" for key in impossible) and not any(
         key.subject == "greenlet" for key in series
     ):

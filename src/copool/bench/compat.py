@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -150,15 +151,15 @@ def _plan_turns(case: Case, settings: Settings, *, n: int | None = None) -> Plan
 # --- processes that are short -----------------------------------------------
 
 
-def run_script(name: str, subject: str) -> str:
-    """Run a script of this folder in an interpreter; return what it prints."""
+def run_script(name: str, subject: str, command: Sequence[str]) -> str:
+    """Run a script of this folder by a command; return what it prints."""
     script = str(Path(__file__).with_name(name))
-    done = subprocess.run(
-        [sys.executable, *LAUNCHERS[subject], script],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command, script], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise ImpossibleError(f"{command[0]} is not installed") from None
     if done.returncode == 0:
         return done.stdout
     words = last_line(done.stderr)
@@ -167,37 +168,58 @@ def run_script(name: str, subject: str) -> str:
     raise BenchError(f"{name} by {subject}: {words}")
 
 
-def import_greenlet(n: int, *, count: bool, subject: str) -> Sample:
+def import_greenlet(
+    n: int, *, count: bool, subject: str, command: Sequence[str]
+) -> Sample:
     """Have n processes import greenlet, and time that themselves."""
     nanoseconds = 0
     for _ in repeat(None, n):
-        first, _, maps = run_script("script_import.py", subject).partition("\n")
+        printed = run_script("script_import.py", subject, command)
+        first, _, maps = printed.partition("\n")
         elapsed, address = map(int, first.split())
         check_identity(subject, footprint.file_at(address, maps))
         nanoseconds += elapsed
     return Sample(nanoseconds, n, n)
 
 
-def start_up(n: int, *, count: bool, subject: str) -> Sample:
+def start_up(n: int, *, count: bool, subject: str, command: Sequence[str]) -> Sample:
     """Start n interpreters, one after the other, and wait for the end of each."""
     if count:
         # The script imports nothing: what it would get is looked at first.
         with suppress(ImpossibleError):
-            import_greenlet(1, count=True, subject=subject)
+            import_greenlet(1, count=True, subject=subject, command=command)
     came_back = 0
     start = clock()
     for _ in repeat(None, n):
-        came_back += run_script("script_empty.py", subject) == "done\n"
+        came_back += run_script("script_empty.py", subject, command) == "done\n"
     return Sample(clock() - start, n, came_back)
 
 
-def _plan_processes(
-    case: Case, settings: Settings, *, work: Callable[..., Sample]
-) -> Plan:
-    works: dict[Key, Work] = {
-        Key(case.name, "drop-in", "", subject): partial(work, subject=subject)
-        for subject in LAUNCHERS
+def _process_works(
+    case: str, work: Callable[..., Sample], copool: Sequence[str], variant: str = ""
+) -> dict[Key, Work]:
+    plain = (sys.executable, *LAUNCHERS["greenlet"])
+    return {
+        Key(case, "drop-in", variant, subject): partial(
+            work, subject=subject, command=command
+        )
+        for subject, command in (("greenlet", plain), ("copool", copool))
     }
+
+
+def _plan_import(case: Case, settings: Settings) -> Plan:
+    copool = (sys.executable, *LAUNCHERS["copool"])
+    return [Trial(_process_works(case.name, import_greenlet, copool), n=1)]
+
+
+def _plan_start_up(case: Case, settings: Settings) -> Plan:
+    commands = {
+        "copool run": (f"{sysconfig.get_path('scripts')}/copool", "run"),
+        "python -m copool run": (sys.executable, *LAUNCHERS["copool"]),
+    }
+    works: dict[Key, Work] = {}
+    for variant, command in commands.items():
+        works |= _process_works(case.name, start_up, command, variant)
     return [Trial(works, n=1)]
 
 
@@ -242,8 +264,6 @@ CASES: tuple[Case, ...] = (
     Case("gevent-join", "gevent.spawn(noop).join()", _plan_turns),
     Case("gevent-raw", "spawn_raw(noop), and run it", _plan_turns),
     Case("gevent-sleep", "gevent.sleep(0)", _plan_turns),
-    Case("import", "import greenlet", partial(_plan_processes, work=import_greenlet)),
-    Case(
-        "start-up", "python, an empty script", partial(_plan_processes, work=start_up)
-    ),
+    Case("import", "import greenlet", _plan_import),
+    Case("start-up", "empty script", _plan_start_up),
 )
