@@ -259,7 +259,7 @@ CASES: tuple[Case, ...] = (
     Case("getcurrent", "getcurrent()", _plan_turns),
     Case("suspended", "a suspended one", _plan_suspended),
     Case("greenlet-spawn", "await greenlet_spawn(noop)", _plan_turns),
-    # It has two threads that wait for one another: preempted it is always.
+    # It has two threads on one processor: preempted it is always.
     Case("orm-select", "async ORM select, aiosqlite", partial(_plan_turns, n=10)),
     Case("gevent-join", "gevent.spawn(noop).join()", _plan_turns),
     Case("gevent-raw", "spawn_raw(noop), and run it", _plan_turns),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -78,6 +79,9 @@ def _orm_select(at_end: ExitStack) -> Work:
     from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
     from sqlalchemy.orm import registry
 
+    # Two threads wait for one another. It takes twice as long when the kernel
+    # runs them on two processors, and for long stretches it does, or it doesn't.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     mapping = registry()
     key, text = Column("key", Integer, primary_key=True), Column("text", String)
     words = Table("words", mapping.metadata, key, text)
