@@ -6,6 +6,8 @@
 ``clevel``    the C core, ucontext and Boost.Context, through ctypes
 ``footprint`` memory, and what the kernel does; in processes of their own
 ``cases``     the table of cases, made of these
+``compat``    those of ``--compat``: the real greenlet beside the drop-in, each in
+              its ``worker`` process
 ``runner``    calibrates, interleaves the subjects, verifies
 ``targets``   what is to be reached
 ``report``, ``plot``, ``cli``  the way out

@@ -12,7 +12,6 @@ from copool.bench.clevel import OTHERS, POLICIES, CWork
 from copool.bench.model import (
     ImpossibleError,
     Key,
-    Level,
     Measurement,
     Sample,
     Trial,
@@ -289,13 +288,15 @@ def quiet_of(case: str, subject: str) -> Measurement:
     return Measurement((faults, calls), take, "per op")
 
 
+MAP_16K = Case(
+    "map-16k",
+    "map 16 KiB, write to the first page, unmap: what greenlet does for each",
+    _plan_map_16k,
+)
+
 CASES: tuple[Case, ...] = (
     Case("function-call", "call an empty function: the baseline", _plan_function_call),
-    Case(
-        "map-16k",
-        "map 16 KiB, write to the first page, unmap: what greenlet does for each",
-        _plan_map_16k,
-    ),
+    MAP_16K,
     Case(
         "lifecycle",
         "create, run and finish an empty function",
@@ -319,10 +320,3 @@ CASES: tuple[Case, ...] = (
     Case("memory", "suspended three Python calls deep, for each", _plan_memory),
     Case("quiet", "what the kernel does for a warm lifecycle", _plan_quiet),
 )
-
-LEVELS: tuple[Level, ...] = ("python", "c", "process")
-
-
-def case_named(name: str) -> Case | None:
-    """Return the case, or None when there is none of that name."""
-    return next((case for case in CASES if case.name == name), None)

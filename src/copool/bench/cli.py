@@ -7,10 +7,11 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from copool.bench import plot, report, targets
-from copool.bench.cases import CASES, Case, case_named
+from copool.bench import cases, compat, plot, report, targets
+from copool.bench.cases import Case
 from copool.bench.model import (
     BenchError,
     ImpossibleError,
@@ -19,6 +20,7 @@ from copool.bench.model import (
     Results,
     Series,
     Trial,
+    difference,
 )
 from copool.bench.runner import Settings, rounds_of, run_trial
 
@@ -32,6 +34,10 @@ NOTE_PARKED = (
     "C level: with a parked thread in the process, for every subject alike, since"
     " glibc's mutex leaves out its atomics while there is one thread only."
 )
+NOTE_DROP_IN = (
+    "greenlet: processes started by `python`; copool: the same by `python -m copool"
+    " run`. Programs in them:"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="copool bench",
         description="Measures what a coroutine costs, beside what else there is.",
+    )
+    p.add_argument(
+        "--compat",
+        action="store_true",
+        help="measure programs that use greenlet, with it and with copool instead",
     )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument(
@@ -76,17 +87,15 @@ def positive(text: str) -> int:
     return number
 
 
-def chosen_cases(names: Sequence[str] | None) -> list[Case]:
+def chosen_cases(every: Sequence[Case], names: Sequence[str] | None) -> list[Case]:
     """Return the cases by these names, or all; raise BenchError for no such."""
-    if not names:
-        return list(CASES)
+    by_name = {case.name: case for case in every}
     chosen = []
-    for name in dict.fromkeys(names):
-        case = case_named(name)
-        if case is None:
-            known = ", ".join(case.name for case in CASES)
+    for name in dict.fromkeys(names or by_name):
+        if name not in by_name:
+            known = ", ".join(by_name)
             raise BenchError(f"there is no case {name!r}; there are: {known}")
-        chosen.append(case)
+        chosen.append(by_name[name])
     return chosen
 
 
@@ -134,7 +143,7 @@ STEPS_OF_MEASUREMENT = 30
 def steps_of(part: Trial | Measurement, settings: Settings) -> int:
     """Return by how much the bar moves for it."""
     if isinstance(part, Measurement):
-        return STEPS_OF_MEASUREMENT
+        return STEPS_OF_MEASUREMENT * part.rounds
     return rounds_of(part, settings) * len(part.works)
 
 
@@ -147,18 +156,25 @@ def measure(cases: Sequence[Case], settings: Settings) -> Results:
         for case, part in plans:
             advance(case.name, 0)
             if isinstance(part, Trial):
-                done = run_trial(
-                    part, settings, functools.partial(advance, case.name, 1)
-                )
+                step = functools.partial(advance, case.name, 1)
+                with contextlib.closing(part):
+                    done = run_trial(part, settings, step)
                 series |= done.series
                 impossible |= done.impossible
                 continue
+            taken = []
             try:
-                for key, figure in part.take().items():
-                    series[key] = Series(key, part.unit, (figure,))
+                for _ in range(part.rounds):
+                    taken.append(part.take())
+                    advance(case.name, STEPS_OF_MEASUREMENT)
             except ImpossibleError as error:
                 impossible |= {key: str(error) for key in part.keys}
-            advance(case.name, STEPS_OF_MEASUREMENT)
+                advance(case.name, STEPS_OF_MEASUREMENT * (part.rounds - len(taken)))
+                continue
+            series |= {
+                key: Series(key, part.unit, tuple(figures[key] for figures in taken))
+                for key in taken[0]
+            }
     return Results(
         machine=report.machine(),
         settings={"rounds": settings.rounds, "round_ms": settings.round_ms},
@@ -178,8 +194,17 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
         found.append(
             "Mapping 16 KiB, touching a page of it and unmapping it costs"
             f" {report.amount(mapping.median, mapping.unit)} here; greenlet does"
-            " that for every greenlet that it runs."
+            " that for every greenlet that it runs. Where page faults are cheaper,"
+            " the ratios to greenlet are smaller."
         )
+    if any(key.level == "drop-in" for key in (*series, *impossible)):
+        versions = (f"{name} {report.version_of(name)}" for name in report.PROGRAMS)
+        found.append(f"{NOTE_DROP_IN} {', '.join(versions)}.")
+    for key, run in series.items():
+        if key.case == "start-up" and key.subject == "copool":
+            python = series[replace(key, subject="greenlet")]
+            later = report.amount(difference(run, python), run.unit)
+            found.append(f"A script takes {later} more under `{key.variant}`.")
     if any(key.subject == "greenlet" for key in impossible) and not any(
         key.subject == "greenlet" for key in series
     ):
@@ -198,37 +223,39 @@ def write(target: str, text: str) -> None:
         raise BenchError(f"cannot write {target}: {error.strerror}") from None
 
 
-def placed(target: str, text: str) -> str:
+def placed(target: str, text: str, place: str) -> str:
     """Return the text, or the file that is there with the text in its place."""
     path = Path(target)
     if target == "-" or not path.is_file():
         return text
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    mark = f"{place} {sys.version_info.major}.{sys.version_info.minor}"
     document = path.read_text(encoding="utf-8")
-    return report.put_between_marks(document, text, version) or text
+    return report.put_between_marks(document, text, mark) or text
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options ask for."""
-    cases = chosen_cases(options.case)
+    every = compat.CASES if options.compat else cases.CASES
+    chosen = chosen_cases(every, options.case)
     if options.list:
-        for case in cases:
+        for case in chosen:
             print(f"{case.name:<14} {case.title}")
         return 0
     if options.plot:
         plot.check_name(options.plot)
-    results = measure(cases, chosen_settings(options))
-    names = [case.name for case in cases]
+    results = measure(chosen, chosen_settings(options))
+    names = [case.name for case in chosen]
     verdicts = targets.judge(results, names) if options.check else []
     if options.json:
-        write(options.json, report.to_json(results, cases, verdicts))
+        write(options.json, report.to_json(results, chosen, verdicts))
     if options.markdown:
-        text = report.markdown(results, cases, verdicts)
-        write(options.markdown, placed(options.markdown, text))
+        text = report.markdown(results, chosen, verdicts)
+        place = "compat" if options.compat else "bench"
+        write(options.markdown, placed(options.markdown, text, place))
     if options.plot:
-        plot.write_plot(results, cases, options.plot)
+        plot.write_plot(results, chosen, options.plot)
     if "-" not in (options.json, options.markdown):
-        report.print_tables(results, cases, verdicts)
+        report.print_tables(results, chosen, verdicts)
     missed = any(verdict.reached is False for verdict in verdicts)
     return EXIT_MISSED if missed else 0
 

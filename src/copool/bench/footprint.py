@@ -17,8 +17,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 from copool.bench.model import BenchError, ImpossibleError, WrongResultError
@@ -27,10 +28,13 @@ MOST_THREADS = 500
 _PR_SET_SECCOMP, _SECCOMP_MODE_STRICT = 22, 1
 
 
-def in_a_process(*arguments: str) -> Mapping[str, Any]:
-    """Run this module with the arguments in a fresh process."""
+def in_a_process(*arguments: str, launcher: Sequence[str] = ()) -> Mapping[str, Any]:
+    """Run this module with the arguments in a fresh process.
+
+    The launcher is what stands before `-m` on its command line.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "copool.bench.footprint", *arguments],
+        [sys.executable, *launcher, "-m", "copool.bench.footprint", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -65,6 +69,30 @@ def status_bytes() -> tuple[int, int]:
     with open("/proc/self/status") as status:
         tables = next(line for line in status if line.startswith("VmPTE:"))
     return int(resident.split()[1]) * 1024, int(tables.split()[1]) * 1024
+
+
+def file_at(address: int, maps: str) -> str:
+    """Return which file is mapped at an address, given `/proc/…/maps`.
+
+    >>> file_at(0x2010, "2000-3000 rw-p 00000000 08:01 42    /usr/lib/some.so")
+    '/usr/lib/some.so'
+    """
+    for line in maps.splitlines():
+        first, _, end = line.split(maxsplit=1)[0].partition("-")
+        if int(first, 16) <= address < int(end, 16):
+            return line.split(maxsplit=5)[5] if len(line.split()) > 5 else ""
+    return ""
+
+
+def greenlet_file() -> str:
+    """Return the file of the extension module that the type greenlet lies in.
+
+    The type is a static one, so that its address tells, whatever the modules
+    say of themselves.
+    """
+    import greenlet
+
+    return file_at(id(greenlet.greenlet), Path("/proc/self/maps").read_text())
 
 
 Suspend = Callable[[], object]
@@ -277,6 +305,8 @@ def main(arguments: list[str]) -> None:
     try:
         if what == "memory":
             emit(MEMORY[subject](int(number)))
+            if subject == "greenlet":
+                emit({"greenlet": greenlet_file()})
         else:
             quiet(subject, int(number))
     except ImpossibleError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Literal, Protocol
 
-Level = Literal["python", "c", "process"]
+Level = Literal["python", "c", "process", "drop-in"]
 
 
 class BenchError(Exception):
@@ -24,11 +24,15 @@ class ImpossibleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One timed run: how long it took and how much verifiably came back."""
+    """One timed run: how long it took and how much verifiably came back.
+
+    preempted tells of another process that did the work that it was disturbed.
+    """
 
     nanoseconds: int
     operations: int
     came_back: int
+    preempted: bool = False
 
     def verified(self, what: str) -> Sample:
         """Return itself, or raise WrongResultError when steps are missing.
@@ -74,13 +78,15 @@ class Key:
 class Trial:
     """Works that are interleaved, since they are to be compared.
 
-    rounds_at_most and n are for works which are slow to set up.
+    rounds_at_most and n are for works which are slow to set up. close() is called
+    at the end, for works which leave something to clean up.
     """
 
     works: Mapping[Key, Work]
     rounds_at_most: int | None = None
     n: int | None = None
     excluded: Mapping[Key, str] = field(default_factory=dict)
+    close: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ class Measurement:
     keys: Sequence[Key]
     take: Callable[[], Mapping[Key, float]]
     unit: str
+    rounds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +140,24 @@ def ratio(above: Series, below: Series) -> float:
     >>> ratio(a, b)
     2.0
     """
-    if len(above.values) != len(below.values):
-        raise BenchError(f"{above.key} and {below.key} were not measured in turns")
-    return median(a / b for a, b in zip(above.values, below.values, strict=True))
+    return median(a / b for a, b in _rounds(above, below))
+
+
+def difference(more: Series, less: Series) -> float:
+    """Return the median of the differences of each round.
+
+    >>> a = Series(Key("start-up", "process", "", "a"), "ns", (13.0, 90.0, 12.0))
+    >>> b = Series(Key("start-up", "process", "", "b"), "ns", (10.0, 87.0, 11.0))
+    >>> difference(a, b)
+    3.0
+    """
+    return median(a - b for a, b in _rounds(more, less))
+
+
+def _rounds(one: Series, other: Series) -> Iterator[tuple[float, float]]:
+    if len(one.values) != len(other.values):
+        raise BenchError(f"{one.key} and {other.key} were not measured in turns")
+    return zip(one.values, other.values, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

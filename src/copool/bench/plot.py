@@ -37,6 +37,8 @@ COLOURS = {
 }
 # Drawn as lines over a number, which is the variant.
 LINES = {"crowd": "coroutines alive", "threads": "threads"}
+# Drawn as bars of bytes, resident and in page tables, which are the variants.
+MEMORY = ("memory", "suspended")
 LEFT_OUT = ("function-call", "map-16k", "quiet")
 
 
@@ -103,7 +105,7 @@ def draw_bars(
 ) -> None:
     """Draw a bar for each subject, on a logarithmic scale."""
     measured = [key for key in keys if key in results.series]
-    if case.name == "memory":
+    if case.name in MEMORY:
         draw_memory(ax, results, measured)
         return
     ax.set_xscale("log")
@@ -127,7 +129,7 @@ def draw_bars(
     ax.set_ylim(len(keys) - 0.4, -0.6)
     ax.set_xlabel("ns for each operation")
     mapping = results.find("map-16k", "c", "call")
-    if mapping and level == "python" and case.name in ("lifecycle", "cost"):
+    if mapping and level != "c" and case.name in ("lifecycle", "cost", "spawn"):
         ax.axvline(mapping.median, color="#333333", linestyle=":", linewidth=1)
         ax.annotate(
             " 16 KiB mapped,\n unmapped", (mapping.median, 0.98),
@@ -137,10 +139,11 @@ def draw_bars(
 
 def draw_memory(ax: Axes, results: Results, keys: list[Key]) -> None:
     """Draw resident bytes, with those of page tables after them."""
+    figures = {(key.subject, key.variant): results.series[key] for key in keys}
     subjects = list(dict.fromkeys(key.subject for key in keys))
     for position, subject in enumerate(subjects):
-        resident = results.find("memory", "process", subject, "resident")
-        tables = results.find("memory", "process", subject, "page tables")
+        resident = figures.get((subject, "resident"))
+        tables = figures.get((subject, "page tables"))
         if resident is None or tables is None:
             continue
         ax.barh(position, resident.median, color=_colour_of(subject))

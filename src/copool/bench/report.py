@@ -18,6 +18,7 @@ LEVEL_TITLES: dict[Level, str] = {
     "python": "from Python",
     "c": "C level",
     "process": "in a process of its own",
+    "drop-in": "greenlet's API",
 }
 # Whom the others are compared with: the subject, the heading, and whether the
 # subject's figure is above the line.
@@ -25,7 +26,10 @@ COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
     "python": (("greenlet", "greenlet ÷ it", True), ("generator", "it ÷ gen.", False)),
     "c": (("mutex", "mutex ÷ it", True), ("boost", "it ÷ boost", False)),
     "process": (),
+    "drop-in": (("greenlet", "greenlet ÷ it", True),),
 }
+# The packages that `--compat` runs.
+PROGRAMS = ("gevent", "SQLAlchemy", "aiosqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,6 @@ def machine() -> dict[str, str]:
             if line.startswith("model name"):
                 model = line.partition(":")[2].strip()
                 break
-    try:
-        greenlet = metadata.version("greenlet")
-    except metadata.PackageNotFoundError:
-        greenlet = "none"
     return {
         "cpu": model,
         "cores": str(len(os.sched_getaffinity(0))),
@@ -56,8 +56,15 @@ def machine() -> dict[str, str]:
         "libc": " ".join(platform.libc_ver()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "compiler": compiler(),
-        "greenlet": greenlet,
-    }
+    } | {name: version_of(name) for name in ("greenlet", *PROGRAMS)}
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or "none"."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def machine_line(results: Results) -> str:
@@ -140,8 +147,33 @@ def tables(results: Results, cases: Sequence[Case]) -> Iterator[Table]:
     for case in cases:
         for level in LEVEL_TITLES:
             keys = keys_of(results, case.name, level)
-            if keys:
+            if keys and level != "drop-in":
                 yield table_of(results, case, level, keys)
+    rows = tuple(row for case in cases for row in drop_in_rows(results, case))
+    if rows:
+        title = "greenlet, and copool in its place; the ratio is greenlet ÷ copool"
+        figures = ("greenlet", "10 – 90 %", "copool", "10 – 90 %", "ratio")
+        yield Table(title, ("operation", *figures), rows)
+
+
+def drop_in_rows(results: Results, case: Case) -> Iterator[tuple[str, ...]]:
+    """Make a row for each variant of a case, with both subjects side by side."""
+    every = keys_of(results, case.name, "drop-in")
+    for variant in dict.fromkeys(key.variant for key in every):
+        words = [case.title, variant] if variant else [case.title]
+        cells: list[str] = []
+        for subject in ("greenlet", "copool"):
+            key = Key(case.name, "drop-in", variant, subject)
+            series = results.series.get(key)
+            if series is None:
+                # It would not fit into the narrow columns, and both may give it.
+                why = results.impossible[key]
+                words += [] if why in words else [why]
+                cells += ["", ""]
+            else:
+                cells += [amount(series.median, series.unit), spread(series)]
+        factor = compared(results, key, "greenlet", True)
+        yield (": ".join(words), *cells, "" if factor is None else times(factor))
 
 
 def table_of(results: Results, case: Case, level: Level, keys: list[Key]) -> Table:
@@ -204,6 +236,7 @@ def print_tables(
     """Print all for a person to read."""
     try:
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table as RichTable
     except ImportError:
         raise missing("rich", "tables on a terminal") from None
@@ -214,11 +247,13 @@ def print_tables(
     for table in every:
         rich_table = RichTable(title=table.title, title_justify="left", box=None)
         for index, column in enumerate(table.columns):
-            rich_table.add_column(column, justify="left" if index == 0 else "right")
+            rich_table.add_column(
+                column, justify="left" if index == 0 else "right", overflow="fold"
+            )
         for row in table.rows:
             style = "bold" if row[0] in ("copool", "magazine") else ""
             style = "red" if row[-1] == "MISSED" else style
-            rich_table.add_row(*row, style=style)
+            rich_table.add_row(*map(escape, row), style=style)
         console.print()
         console.print(rich_table)
     for note in results.notes:
@@ -242,18 +277,18 @@ def markdown(
     return "\n".join(lines)
 
 
-def put_between_marks(document: str, text: str, version: str) -> str | None:
-    r"""Replace what a document has for a version of Python; None if it has no place.
+def put_between_marks(document: str, text: str, mark: str) -> str | None:
+    r"""Replace what stands between a mark and the next end; None without the two.
 
     >>> page = "a\n<!-- bench 3.12 -->\nold\n<!-- end -->\nb"
-    >>> put_between_marks(page, "new", "3.12")
+    >>> put_between_marks(page, "new", "bench 3.12")
     'a\n<!-- bench 3.12 -->\nnew\n<!-- end -->\nb'
     """
-    head, mark, rest = document.partition(f"<!-- bench {version} -->\n")
+    head, found, rest = document.partition(f"<!-- {mark} -->\n")
     _, end, tail = rest.partition("<!-- end -->")
-    if not mark or not end:
+    if not found or not end:
         return None
-    return f"{head}{mark}{text.rstrip()}\n{end}{tail}"
+    return f"{head}{found}{text.rstrip()}\n{end}{tail}"
 
 
 def to_json(

@@ -46,6 +46,10 @@ def call_at_depth(function: Callable[[], object], depth: int = DEPTH) -> None:
         sorted((0,), key=key)
 
 
+class Thrown(Exception):
+    """What is thrown into a suspended coroutine."""
+
+
 def empty() -> object:
     """Return DONE: the body of a coroutine that has nothing to do."""
     return DONE
@@ -286,6 +290,52 @@ class GreenletSubject:
             switch()
         elapsed = clock() - start
         return judged(elapsed, n, switch())
+
+    def throw(self, n: int, *, count: bool) -> Sample:
+        """Create, suspend, throw into and finish n of them."""
+        counter = Counter() if count else None
+        make, switch_back = self.greenlet, self.current().switch
+
+        def body() -> object:
+            try:
+                switch_back()
+            except Thrown:
+                return DONE
+            return None
+
+        def counting_body() -> object:
+            try:
+                switch_back()
+            except Thrown:
+                return counter() if counter else None
+            return None
+
+        function = counting_body if count else body
+        last: object = None
+        start = clock()
+        for _ in repeat(None, n):
+            co = make(function)
+            co.switch()
+            last = co.throw(Thrown)
+        return judged(clock() - start, n, last, counter)
+
+    def getcurrent(self, n: int, *, count: bool) -> Sample:
+        """Ask n times which greenlet runs, inside one."""
+        current = self.current
+
+        def body() -> Sample:
+            last: object = None
+            start = clock()
+            for _ in repeat(None, n):
+                last = current()
+            return Sample(clock() - start, n, n if last is co else 0)
+
+        def counting_body() -> Sample:
+            return Sample(0, n, sum(current() is co for _ in repeat(None, n)))
+
+        co = self.greenlet(counting_body if count else body)
+        sample: Sample = co.switch()
+        return sample
 
     def nesting(self, n: int, *, count: bool) -> Sample:
         """Have 1000 enter one another, n times."""

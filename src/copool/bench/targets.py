@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from copool.bench.cases import ALIVE, cores, threads_variant
-from copool.bench.model import Level, Results, ratio
+from copool.bench.model import Level, Results, difference, ratio
 
 Measure = Callable[[Results], float | None]
 
@@ -61,9 +62,11 @@ def faster(
     return measure
 
 
-def slower(case: str, level: Level, subject: str, than: str) -> Measure:
+def slower(
+    case: str, level: Level, subject: str, than: str, variant: str = ""
+) -> Measure:
     """Return a measure: how many times as long as the other one it takes."""
-    return faster(case, level, than, subject)
+    return faster(case, level, than, subject, variant)
 
 
 def figure(case: str, level: Level, subject: str, variant: str = "") -> Measure:
@@ -97,11 +100,24 @@ def scaling(subject: str, threads: int) -> Measure:
     return measure
 
 
-def _against_greenlet(case: str, times: float) -> Target:
+def later(
+    case: str, level: Level, subject: str, than: str, variant: str = ""
+) -> Measure:
+    """Return a measure: how many milliseconds longer than the other one it takes."""
+
+    def measure(results: Results) -> float | None:
+        one = results.find(case, level, subject, variant)
+        base = results.find(case, level, than, variant)
+        return round(difference(one, base) / 1e6, 3) if one and base else None
+
+    return measure
+
+
+def _against_greenlet(case: str, times: float, level: Level = "python") -> Target:
     return Target(
         case,
         f"{case}: times faster than greenlet",
-        faster(case, "python", "copool", "greenlet"),
+        faster(case, level, "copool", "greenlet"),
         "×",
         at_least=times,
     )
@@ -186,6 +202,32 @@ TARGETS: tuple[Target, ...] = (
         figure("quiet", "process", "copool", "makes system calls"),
         "",
         at_most=0,
+    ),
+    _against_greenlet("spawn", 30, "drop-in"),
+    # On 3.11 the real one switches faster.
+    _against_greenlet("switch", 6 if sys.version_info >= (3, 12) else 5, "drop-in"),
+    _against_greenlet("deep-switch", 20, "drop-in"),
+    _against_greenlet("throw", 1, "drop-in"),
+    _against_greenlet("getcurrent", 1, "drop-in"),
+    Target(
+        "suspended",
+        "suspended: resident bytes, times greenlet's",
+        slower("suspended", "drop-in", "copool", "greenlet", "resident"),
+        "×",
+        at_most=0.8,
+    ),
+    _against_greenlet("greenlet-spawn", 4, "drop-in"),
+    _against_greenlet("orm-select", 1, "drop-in"),
+    _against_greenlet("gevent-join", 1.5, "drop-in"),
+    _against_greenlet("gevent-raw", 2, "drop-in"),
+    _against_greenlet("gevent-sleep", 1, "drop-in"),
+    _against_greenlet("import", 1, "drop-in"),
+    Target(
+        "start-up",
+        "start-up: later under `copool run`",
+        later("start-up", "drop-in", "copool", "greenlet", "copool run"),
+        " ms",
+        at_most=3,
     ),
 )
 
