@@ -11,10 +11,20 @@ import importlib
 import json
 import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
-from harness import ENVIRONMENT, FAILED, HERE, PASSED, SKIPPED, Outcome, Outcomes, Run
+from harness import (
+    ENVIRONMENT,
+    FAILED,
+    HERE,
+    PASSED,
+    SKIPPED,
+    Outcome,
+    Outcomes,
+    Run,
+)
 from verdict import NO_LEAK, NOT_APPLICABLE, compare, exceptions
 
 SUITES = (
@@ -33,7 +43,10 @@ COLUMNS = (PASSED, FAILED, SKIPPED, NOT_APPLICABLE)
 def run_suite(suite: str, run: Run) -> Outcomes:
     begin = time.monotonic()
     run.directory.mkdir(parents=True, exist_ok=True)
-    outcomes = importlib.import_module(f"suites.{suite}").run(run)
+    try:
+        outcomes = importlib.import_module(f"suites.{suite}").run(run)
+    except Exception:
+        outcomes = {f"{suite} runs": Outcome(FAILED, traceback.format_exc())}
     if not outcomes:
         outcomes = {f"{suite} has tests": Outcome(FAILED)}
     took = time.monotonic() - begin

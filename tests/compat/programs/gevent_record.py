@@ -1,4 +1,4 @@
-"""gevent's own test runner, recording: gevent_record PROVIDER OPTION... FILE...
+"""gevent's own test runner, recording what comes of each file.
 
 A file that fails gets the second chance that the runner offers: many depend on time. One
 that was killed by a signal does not: that is never a matter of time.
@@ -26,7 +26,7 @@ class RecordedResults(testrunner.ResultCollector):
 
 
 def record(result):
-    file = re.sub(r"^.* -u (-m ?)?", "", result.name)
+    file = Path(re.sub(r"^.* -u (-m ?)?", "", result.name)).name
     output = result.output or ""
     failed = re.findall(r"^\s*(?:FAIL|ERROR): (.+)$", output, re.MULTILINE)
     # One failing test doesn't hide the others of a file.
@@ -45,11 +45,10 @@ class Tests(testrunner.Discovery):
     """Those of gevent, and whether they run on the greenlet that is meant."""
 
     def __iter__(self):
-        yield [sys.executable, "-u", str(HERE / "record.py"), PROVIDER], {}
+        yield [sys.executable, "-u", str(HERE / "record.py")], {}
         yield from super().__iter__()
 
 
-PROVIDER = sys.argv.pop(1)
 testrunner.ResultCollector = RecordedResults
 testrunner.Discovery = Tests
 try:

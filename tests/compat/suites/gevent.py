@@ -20,8 +20,8 @@ def run(run: Run) -> Outcomes:
         run,
         "gevent",
         PROGRAMS / "gevent_record.py",
-        run.provider,
         *("-u-network", "-j1", "--no-combine", "--second-chance"),
         *((f"{file}.py" for file in QUICK) if run.quick else ()),
         timeout=TIMEOUT,
+        COMPAT_PROVIDER=run.provider,
     )
