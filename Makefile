@@ -29,6 +29,7 @@ CORE_asan := -Dcheck=2 -Db_sanitize=address,undefined -Db_lundef=false
 CORE_tsan := -Dcheck=1 -Db_sanitize=thread -Db_lundef=false
 CORE_valgrind := -Dcheck=1 -Dvalgrind=true -Dbuildtype=debugoptimized
 CORE_aarch64 := -Dcheck=2 --cross-file .ci/aarch64.ini
+ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
@@ -75,7 +76,7 @@ test-plain test-asan test-tsan test-valgrind test-aarch64: test-%: $(VENV)/.test
 	@echo 'copool: building and running the tests of the C core ($*)'
 	@test -f build/$*/build.ninja || $(RUN) meson setup build/$* -Dtests=true \
 		-Dpython=false $(CORE_$*) >build/$*.log || { cat build/$*.log; exit 1; }
-	@$(RUN) meson test -C build/$* --print-errorlogs --timeout-multiplier=10 $(WRAP_$*)
+	@$(RUN) $(ENV_$*) meson test -C build/$* --print-errorlogs --timeout-multiplier=10 $(WRAP_$*)
 	@grep -h '^skip ' build/$*/meson-logs/testlog*.txt | sed 's/^/copool: /' || true
 
 # Once more with an allocator that poisons memory, and with assertions on.

@@ -43,8 +43,9 @@ Run = Callable[[int], object]
 
 def runs() -> Iterator[tuple[str, Run]]:
     """Yield every case with what does it n times."""
+    from copool._core import _greenlet_names
     from copool.bench.clevel import POLICIES, CWork
-    from copool.bench.subjects import CopoolSubject
+    from copool.bench.subjects import CopoolSubject, GreenletSubject
 
     for policy in POLICIES:
         for case in ("lifecycle", "cost", "yield"):
@@ -58,6 +59,15 @@ def runs() -> Iterator[tuple[str, Run]]:
         ("deep-yield", subject.deep_yield),
     ):
         yield f"Python {name}", lambda n, method=method: method(n, count=False)
+    names = _greenlet_names()
+    greenlets = GreenletSubject(names["greenlet"], names["getcurrent"])
+    for name, method in (
+        ("lifecycle", greenlets.lifecycle),
+        ("cost", greenlets.cost),
+        ("yield", greenlets.yield_there_and_back),
+        ("deep-yield", greenlets.deep_yield),
+    ):
+        yield f"greenlet {name}", lambda n, method=method: method(n, count=False)
 
 
 def run_inside() -> None:

@@ -130,13 +130,16 @@ greenlet_home(const PyGreenlet *self)
 /* --- values ------------------------------------------------------------- */
 
 /* What switch() returns for what was passed: a new reference or NULL. May run
- * the collector, and so Python code, for more than one value. */
+ * the collector, and so Python code. */
 static PyObject *
-pack_many(const struct strand_args *a)
+pack(const struct strand_args *a)
 {
     Py_ssize_t n = a->nargs;
-    PyObject *tuple = PyTuple_New(n), *dict;
+    PyObject *tuple, *dict;
 
+    if (n == 1 && !a->names)
+        return Py_NewRef(a->args[0]);
+    tuple = PyTuple_New(n);
     if (!tuple)
         return NULL;
     for (Py_ssize_t i = 0; i < n; i++)
@@ -152,14 +155,6 @@ pack_many(const struct strand_args *a)
         return Py_BuildValue("NN", tuple, dict);
     Py_DECREF(tuple);
     return dict;
-}
-
-static inline PyObject *
-pack(const struct strand_args *args)
-{
-    if (CO_LIKELY(args->nargs == 1 && !args->names))
-        return Py_NewRef(args->args[0]);
-    return pack_many(args);
 }
 
 /* GreenletExit is no error: it is returned. Result may be NULL with an
@@ -544,11 +539,13 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
 
     if (CO_UNLIKELY(!gt))
         return NULL;
+    /* The usual case. To make these values runs no Python code. */
     if (CO_LIKELY(greenlet_is_active(self) &&
-                  self->pimpl->strand->thread == t && args->nargs == 1 &&
-                  !args->names))
-        return go_on(t, gt, (PyGreenlet *)Py_NewRef(self),
-                     Py_NewRef(args->args[0]));
+                  self->pimpl->strand->thread == t && args->nargs <= 1 &&
+                  !args->names)) {
+        value = args->nargs ? Py_NewRef(args->args[0]) : PyTuple_New(0);
+        return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value);
+    }
     for (;;) {
         to = resolve(t, self, &run);
         if (!to)

@@ -167,14 +167,16 @@ strand_depart(struct thread_record *t, struct strand *to)
     return from;
 }
 
+/* Finds the thread by the strand: what is not needed is not kept over the jump,
+ * which changes all registers. */
 static inline void *
-strand_arrive(struct thread_record *t, struct strand *from, void *value)
+strand_arrive(struct strand *from, void *value)
 {
-    CO_ASSERT(t->current == from);
+    CO_ASSERT(from->thread->current == from);
     if (CO_UNLIKELY(from->slice.trace != NULL))
-        tstate_resume_trace(t->ts, &from->slice);
+        tstate_resume_trace(from->thread->ts, &from->slice);
     if (CO_UNLIKELY(!value))
-        error_restore(&t->error);
+        error_restore(&from->thread->error);
     return value;
 }
 
@@ -187,7 +189,7 @@ strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
     struct strand *from = strand_depart(t, to);
 
     tstate_load(t->ts, &to->slice);
-    return strand_arrive(t, from, ctx_switch(&from->ctx, &to->ctx, value));
+    return strand_arrive(from, ctx_switch(&from->ctx, &to->ctx, value));
 }
 
 /* What a function is called with, as in a vectorcall. */
@@ -227,7 +229,7 @@ strand_begin(struct thread_record *t, struct strand *to, void *value,
     struct strand *from = strand_depart(t, to);
 
     strand_load_fresh(t, to, budget);
-    return strand_arrive(t, from, ctx_begin(&from->ctx, &to->ctx, value));
+    return strand_arrive(from, ctx_begin(&from->ctx, &to->ctx, value));
 }
 
 /* Makes a new strand one that can be switched to like a suspended one: its

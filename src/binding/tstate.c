@@ -108,8 +108,11 @@ tstate_begin_trace(PyThreadState *ts)
     PyObject *trace = NULL, *set, *result = NULL;
 
     Py_XDECREF(name);
-    if (threading)
+    if (threading) {
+        PyThreadState_EnterTracing(ts); /* this is not the program's call */
         trace = PyObject_CallMethod(threading, "gettrace", NULL);
+        PyThreadState_LeaveTracing(ts);
+    }
     if (trace && trace != Py_None) {
         set = PySys_GetObject("settrace");
         if (set)

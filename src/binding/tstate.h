@@ -127,10 +127,12 @@ tstate_hide(const PyThreadState *ts, int max_depth)
  * each thread. A chain keeps the one that it had when it was left. But
  * sys.settrace(None) ends tracing in all chains of the thread, and a chain that
  * had none takes part in what has begun meanwhile. */
-void tstate_save_trace(PyThreadState *ts, struct tstate_slice *s);
+__attribute__((cold)) void tstate_save_trace(PyThreadState *ts,
+                                             struct tstate_slice *s);
 
 /* After the switch, since it may run Python code. */
-void tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s);
+__attribute__((cold)) void tstate_resume_trace(PyThreadState *ts,
+                                               struct tstate_slice *s);
 
 static inline bool
 tstate_is_traced(const PyThreadState *ts)

@@ -14,18 +14,20 @@
 3
 """
 
-from copool._core import (
-    Coroutine,
-    CoroutineError,
-    CoroutineExit,
-    PoolExhausted,
-    __version__,
-    current,
-    in_coroutine,
-    trim,
-    yield_,
-)
-from copool._pool import PoolStats, configure, stats
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from copool._core import (
+        Coroutine,
+        CoroutineError,
+        CoroutineExit,
+        PoolExhausted,
+        __version__,
+        current,
+        in_coroutine,
+        trim,
+        yield_,
+    )
+    from copool._pool import PoolStats, configure, stats
 
 __all__ = [
     "Coroutine",
@@ -41,3 +43,25 @@ __all__ = [
     "trim",
     "yield_",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load the core when it is first used; not every process that inherits us does.
+
+        That fills in all names and removes this function: the interpreter caches
+        the places of names only in a module that has no `__getattr__`.
+        """
+        if name not in __all__ and name not in ("_core", "_pool"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import copool._core
+        import copool._pool
+
+        package = globals()
+        loaded = vars(copool._core) | vars(copool._pool)
+        package.update({public: loaded[public] for public in __all__})
+        package.pop("__getattr__", None)
+        return package[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -1,12 +1,14 @@
 """The `copool` command: passes its arguments on to the command named first."""
 
-import argparse
 import sys
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.metadata import version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 _COMMANDS = {
+    "run": "run a program with copool in place of greenlet",
     "demo": "merge the names in the standard library, with a coroutine per function",
     "bench": "measure copool beside greenlet, generators, tasks and threads",
 }
@@ -14,9 +16,21 @@ _COMMANDS = {
 _EXTRAS = {"greenlet", "matplotlib", "rich"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run a command; return its exit status."""
-    options = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    # First of all: a program that is run must not wait for what the rest imports.
+    if arguments[:1] == ["run"]:
+        import copool._run
+
+        return copool._run.main(arguments[1:])
+    return _pass_on(arguments)
+
+
+def _pass_on(arguments: list[str]) -> int:
+    from importlib import import_module
+
+    options = _parser().parse_args(arguments)
     try:
         command = import_module(f"copool.{options.command}.cli")
     except ModuleNotFoundError as error:
@@ -36,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+    from importlib.metadata import version
+
     commands = "\n".join(f"  {name:<8}{what}" for name, what in _COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="copool",

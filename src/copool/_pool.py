@@ -1,11 +1,10 @@
 """The pool of stacks as Python programs see it: settings and statistics."""
 
-import os
-import sys
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from copool import _core
+import copool._core as _core
+import copool._settings as _settings
 
 Policy = Literal["none", "mutex", "release", "magazine"]
 Guard = Literal["auto", "madvise", "mprotect", "none"]
@@ -107,7 +106,7 @@ def configure(
     32
     >>> copool.configure(batch=64)
     """
-    changes = {
+    options = {
         "policy": policy,
         "batch": batch,
         "stack_size": stack_size,
@@ -115,48 +114,6 @@ def configure(
         "max_idle": max_idle,
         "guard": guard,
     }
-    _apply({name: value for name, value in changes.items() if value is not None})
-
-
-def _apply(changes: dict[str, Any]) -> None:
-    for name, value in changes.items():
-        if isinstance(value, int) and abs(value) > sys.maxsize:
-            raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
-    options = _core.options() | changes
-    _core.configure(
-        options["policy"],
-        options["guard"],
-        options["stack_size"],
-        options["batch"],
-        options["max_blocks"],
-        options["max_idle"],
+    _settings.apply(
+        {name: given for name, given in options.items() if given is not None}
     )
-
-
-def _from_environment(environ: "os._Environ[str] | dict[str, str]") -> None:
-    """Apply `COPOOL_POLICY`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
-    changes: dict[str, Any] = {}
-    if policy := environ.get("COPOOL_POLICY"):
-        changes["policy"] = policy
-    for name in ("batch", "stack_size", "max_blocks"):
-        variable = f"COPOOL_{name.upper()}"
-        if text := environ.get(variable):
-            try:
-                changes[name] = int(text)
-            except ValueError:
-                raise ValueError(
-                    f"the environment variable {variable} must be a whole number, "
-                    f"not {text!r}"
-                ) from None
-    if changes:
-        try:
-            _apply(changes)
-        except ValueError as error:
-            error.add_note(
-                "This setting comes from the environment variables "
-                + ", ".join(f"COPOOL_{name.upper()}" for name in changes)
-            )
-            raise
-
-
-_from_environment(os.environ)

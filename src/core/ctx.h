@@ -95,8 +95,10 @@ ctx_arrive(struct ctx *self)
 _Noreturn static inline void
 ctx_leave(struct ctx *from, struct ctx *to, void *value)
 {
-    san_before_leave(&from->san, &to->san);
+    /* The other way round, arch_prepare()'s variables would lie in what
+     * AddressSanitizer has just been told to free. */
     arch_prepare(&from->arch, &to->arch);
+    san_before_leave(&from->san, &to->san);
     arch_jump(&from->arch, &to->arch, value);
     __builtin_unreachable();
 }

@@ -1,0 +1,61 @@
+"""Settings of the pool on their way into the core, and those of the environment.
+
+The environment's are applied when this module is imported, which each way to the
+core does: the package `copool`, and `greenlet` when copool stands in for it.
+Programs wait for that import, so it imports no module that they may not need.
+"""
+
+import os
+import sys
+
+import copool._core as _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def apply(changes: "dict[str, Any]") -> None:
+    """Change these settings of the pool, as `copool.configure()` says."""
+    for name, value in changes.items():
+        if isinstance(value, int) and abs(value) > sys.maxsize:
+            raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
+    options = _core.options() | changes
+    _core.configure(
+        options["policy"],
+        options["guard"],
+        options["stack_size"],
+        options["batch"],
+        options["max_blocks"],
+        options["max_idle"],
+    )
+
+
+def _from_environment(environ: "Mapping[str, str]") -> None:
+    """Apply `COPOOL_POLICY`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
+    changes: dict[str, Any] = {}
+    if policy := environ.get("COPOOL_POLICY"):
+        changes["policy"] = policy
+    for name in ("batch", "stack_size", "max_blocks"):
+        variable = f"COPOOL_{name.upper()}"
+        if text := environ.get(variable):
+            try:
+                changes[name] = int(text)
+            except ValueError:
+                raise ValueError(
+                    f"the environment variable {variable} must be a whole number, "
+                    f"not {text!r}"
+                ) from None
+    if changes:
+        try:
+            apply(changes)
+        except ValueError as error:
+            error.add_note(
+                "This setting comes from the environment variables "
+                + ", ".join(f"COPOOL_{name.upper()}" for name in changes)
+            )
+            raise
+
+
+_from_environment(os.environ)

@@ -1,0 +1,569 @@
+"""Greenlets that are dropped, whose thread ends, whose process exits or forks.
+
+Where greenlet leaks or crashes, or leaves `finally` blocks out.
+"""
+
+import os
+import sys
+
+import pytest
+
+PRELUDE = """
+import ctypes, gc, os, queue, sys, threading, time, warnings, weakref
+warnings.simplefilter("ignore", DeprecationWarning)  # fork() with threads
+import copool
+from types import SimpleNamespace
+from copool._core import _greenlet_names
+api = SimpleNamespace(**_greenlet_names())
+greenlet, getcurrent = api.greenlet, api.getcurrent
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+def body(name="g"):
+    try:
+        getcurrent().parent.switch()
+    finally:
+        say("finally", name, threading.get_ident() in owners)
+
+owners = set()
+
+def own(fn):
+    def work():
+        owners.add(threading.get_ident())
+        fn()
+    return threading.Thread(target=work)
+
+def run(fn):
+    thread = own(fn)
+    thread.start()
+    thread.join()
+"""
+
+SCRIPTS = {
+    "a thread ends with suspended ones that others still refer to": (
+        """
+kept = []
+def work():
+    for i in range(2):
+        g = greenlet(body)
+        g.switch(i)
+        kept.append(g)
+run(work)
+say([g.dead for g in kept], [g.gr_frame for g in kept], copool.stats().live)
+try:
+    kept[0].switch()
+except api.error as error:
+    say(error)
+""",
+        [
+            "finally 1 True",
+            "finally 0 True",
+            "[True, True] [None, None] 0",
+            "cannot switch to a different thread (which happens to have exited)",
+        ],
+    ),
+    "a thread ends with one that nobody refers to but its frames": (
+        """
+def held():
+    me = getcurrent()
+    body()
+def work():
+    greenlet(held).switch()
+run(work)
+gc.collect()
+say(copool.stats().live, api.get_total_main_greenlets())
+""",
+        ["finally g True", "0 0"],
+    ),
+    "finally at the end of a thread switches on": (
+        """
+def using():
+    try:
+        getcurrent().parent.switch()
+    finally:
+        other = greenlet(lambda x: x + 1)
+        say(other.switch(1), getcurrent().parent is main[0])
+main = []
+def work():
+    main.append(getcurrent())
+    g = greenlet(using)
+    g.switch()
+    main.append(g)
+run(work)
+say(main[0].dead, copool.stats().live)
+""",
+        ["2 True", "True 0"],
+    ),
+    "one that ignores its end at the end of the thread": (
+        """
+def stubborn():
+    while True:
+        try:
+            getcurrent().parent.switch()
+        except api.GreenletExit:
+            say("no")
+kept = []
+def work():
+    g = greenlet(stubborn)
+    g.switch()
+    kept.append(g)
+run(work)
+say(kept[0].dead, copool.stats().live)
+""",
+        ["no", "True 1"],
+    ),
+    "dropped in another thread, ended at the owner's next use": (
+        """
+g = [greenlet(body)]
+g[0].switch()
+ref = weakref.ref(g[0])
+run(g.clear)
+say("dropped", ref() is not None)
+getcurrent()
+say(ref(), copool.stats().live)
+""",
+        ["dropped True", "finally g False", "None 0"],
+    ),
+    "dropped in another thread, ended at the owner's end": (
+        """
+to, back = queue.SimpleQueue(), queue.SimpleQueue()
+def work():
+    g = greenlet(body)
+    g.switch()
+    back.put([g])
+    del g
+    to.get()
+thread = own(work)
+thread.start()
+box = back.get()
+box.clear()
+gc.collect()
+say("dropped")
+to.put(None)
+thread.join()
+say(copool.stats().live)
+""",
+        ["dropped", "finally g True", "0"],
+    ),
+    "a cycle dropped in another thread": (
+        """
+def work(box):
+    g = greenlet(body)
+    g.me = g
+    g.switch()
+    box.append(g)
+    del g
+    gate.wait()
+    getcurrent()
+box = []
+gate = threading.Event()
+gc.disable()
+thread = own(lambda: work(box))
+thread.start()
+while not box: time.sleep(0.001)
+box.clear()
+gc.collect()
+say("collected")
+gate.set()
+thread.join()
+gc.collect()
+say(copool.stats().live)
+""",
+        ["collected", "finally g True", "0"],
+    ),
+    "exit with suspended ones leaves them": (
+        """
+import atexit
+kept = [greenlet(body) for i in range(3)]
+for g in kept: g.switch()
+five = greenlet(lambda: 5)
+atexit.register(lambda: say("atexit", getcurrent() is main, five.switch()))
+main = getcurrent()
+""",
+        ["atexit True 5"],
+    ),
+    "exit inside one": (
+        """
+def inside():
+    import atexit
+    atexit.register(lambda: say("atexit"))
+    other = greenlet(body)
+    other.switch()
+    sys.exit(3)
+greenlet(inside).switch()
+""",
+        ["finally g False", "atexit"],
+        3,
+    ),
+    "the process ends inside one": (
+        """
+def inside():
+    kept.append(greenlet(body))
+    kept[0].switch()
+    def more():
+        say("exiting")
+        ctypes.pythonapi.Py_Exit(4)
+    greenlet(more).switch()
+kept = []
+greenlet(inside).switch()
+""",
+        ["exiting"],
+        4,
+    ),
+    "_exit inside one": (
+        "greenlet(lambda: os._exit(5)).switch()",
+        [],
+        5,
+    ),
+    "a daemon thread inside one at exit": (
+        """
+gate = threading.Event()
+def inside():
+    gate.set()
+    threading.Event().wait()
+threading.Thread(target=lambda: greenlet(inside).switch(), daemon=True).start()
+gate.wait()
+say("end")
+""",
+        ["end"],
+    ),
+    "fork in and beside them": (
+        """
+def forked():
+    pid = os.fork()
+    getcurrent().parent.switch(pid)
+    return "end"
+idle = greenlet(body)
+idle.switch("idle")
+g = greenlet(forked)
+pid = g.switch()
+if pid == 0:
+    say("child", g.switch(), idle.dead)
+    idle = None
+    say(copool.stats().live)
+    os._exit(7)
+_, status = os.waitpid(pid, 0)
+say("parent", os.waitstatus_to_exitcode(status), g.switch())
+idle = None
+""",
+        [
+            "child end False",
+            "finally idle False",
+            "0",
+            "parent 7 end",
+            "finally idle False",
+        ],
+    ),
+    "fork while another thread has suspended ones": (
+        """
+gate, there = threading.Event(), threading.Event()
+kept = []
+def work():
+    g = greenlet(body)
+    g.switch()
+    kept.append(g)
+    kept.append(getcurrent())
+    there.set()
+    gate.wait()
+thread = own(work)
+thread.start()
+there.wait()
+pid = os.fork()
+if pid == 0:
+    say([g.dead for g in kept], greenlet(lambda: 5).switch())
+    try:
+        kept[0].switch()
+    except api.error as error:
+        say(error)
+    kept.clear()
+    gc.collect()
+    os._exit(0)
+os.waitpid(pid, 0)
+gate.set()
+thread.join()
+""",
+        [
+            "[True, True] 5",
+            "cannot switch to a different thread (which happens to have exited)",
+            "finally g True",
+        ],
+    ),
+    "fork in a thread inside one": (
+        """
+def inside():
+    pid = os.fork()
+    if pid == 0:
+        say("child", greenlet(lambda: 5).switch(), getcurrent().parent.dead)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    say("parent")
+run(lambda: greenlet(inside).switch())
+""",
+        ["child 5 False", "parent"],
+    ),
+    "finalizers that ask for the current greenlet at the end": (
+        """
+class Asks:
+    def __del__(self, getcurrent=getcurrent, say=say):
+        try:
+            getcurrent()
+        except RuntimeError as error:
+            say(error)
+gc.disable()
+a = Asks()
+a.me = a
+del a
+""",
+        ["greenlet is being finalized"],
+    ),
+    "one that ignores its end is leaked with a warning": (
+        """
+def stubborn():
+    while True:
+        try:
+            getcurrent().parent.switch()
+        except api.GreenletExit:
+            pass
+g = greenlet(stubborn)
+g.switch()
+ref = weakref.ref(g)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    del g
+say(len(caught), "did not kill <greenlet.greenlet object" in str(caught[0].message))
+say(ref(), copool.stats().live)
+class Sub(greenlet): pass
+g = Sub(stubborn)
+g.switch()
+before = sys.getrefcount(Sub)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    del g
+say(len(caught), sys.getrefcount(Sub) - before)
+""",
+        ["1 True", "None 1", "1 -1"],
+    ),
+    "many threads, many greenlets": (
+        """
+def work():
+    def child(n):
+        for i in range(n):
+            getcurrent().parent.switch(i)
+    gs = [greenlet(child) for _ in range(50)]
+    total = sum(g.switch(5) for g in gs)
+    for g in gs[::2]:
+        while not g.dead: g.switch()
+    results.append(total)
+results = []
+for _ in range(20):
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+gc.collect()
+say(len(results), sum(results), copool.stats().live)
+say(api.get_total_main_greenlets() <= 1)
+""",
+        ["160 0 0", "True"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("malloc", ["default", "debug"])
+def test_the_end(python, name, malloc):
+    script, lines, *code = SCRIPTS[name]
+    env = os.environ | {"PYTHONMALLOC": malloc, "PYTHONFAULTHANDLER": "1"}
+    done = python(PRELUDE + script, env=env)
+    expected = code[0] if code else 0
+    assert (done.lines, done.code, done.errors) == (lines, expected, "")
+
+
+# A call stack of a tool that follows calls and returns, as coverage does: it is
+# right only if each greenlet has a trace function of its own.
+FOLLOW = """
+wrong = []
+
+class Follower:
+    def __init__(self):
+        self.stack = []
+
+    def __call__(self, frame, event, arg):
+        if event == "call":
+            self.stack.append(frame)
+        elif self.stack[-1:] != [frame]:
+            wrong.append((event, frame.f_code.co_name, frame.f_lineno))
+        elif event == "return":
+            self.stack.pop()
+        return self
+
+def begin(frame, event, arg):
+    follower = Follower()
+    sys.settrace(follower)
+    return follower(frame, event, arg)
+
+def work(n):
+    for i in range(n):
+        main.switch()
+        helper()
+
+def helper():
+    main.switch()
+    return 1
+
+def drive():
+    gs = [greenlet(work) for _ in range(3)]
+    for g in gs: g.switch(3)
+    while gs:
+        gs = [g for g in gs if not g.dead]
+        for g in gs: g.switch()
+
+def coroutines():
+    def co(n):
+        for i in range(n):
+            copool.yield_(i)
+            step()
+    def step():
+        copool.yield_()
+    cos = [copool.Coroutine(co) for _ in range(3)]
+    for co in cos: co.enter(2)
+    while cos:
+        cos = [co for co in cos if not co.done]
+        for co in cos: co.enter()
+
+main = getcurrent()
+threading.settrace(begin)
+sys.settrace(begin)
+drive()
+coroutines()
+sys.settrace(None)
+threading.settrace(None)
+say("wrong", wrong)
+"""
+
+
+def test_each_has_the_trace_function_that_threads_would_get(python):
+    done = python(PRELUDE + FOLLOW)
+    assert (done.lines, done.errors) == (["wrong []"], "")
+
+
+def test_without_one_for_threads_the_trace_function_is_shared(python):
+    done = python(
+        PRELUDE
+        + """
+seen = []
+def trace(frame, event, arg):
+    seen.append(frame.f_code.co_name)
+def child():
+    inner()
+    main.switch()
+    sys.settrace(None)
+    main.switch()
+    inner()
+def inner(): pass
+def outer(): pass
+main = getcurrent()
+g = greenlet(child)
+sys.settrace(trace)
+g.switch()
+outer()
+g.switch()
+outer()
+g.switch()
+say(seen, sys.gettrace())
+"""
+    )
+    assert (done.lines, done.errors) == (["['child', 'inner', 'outer'] None"], "")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
+def test_coverage_is_right_without_being_told_of_greenlets(python, tmp_path):
+    pytest.importorskip("coverage")
+    program = tmp_path / "program.py"
+    program.write_text(
+        """\
+from types import SimpleNamespace
+from copool._core import _greenlet_names
+api = SimpleNamespace(**_greenlet_names())
+import helper
+
+def work(n):
+    for i in range(n):
+        main.switch()
+        helper.odd(main) if i % 2 else helper.even(main)
+
+def never():
+    return 1
+
+main = api.getcurrent()
+gs = [api.greenlet(work) for _ in range(4)]
+for g in gs:
+    g.switch(3)
+while not all(g.dead for g in gs):
+    for g in gs:
+        g.switch()
+"""
+    )
+    (tmp_path / "helper.py").write_text(
+        """\
+def odd(main):
+    main.switch()
+    if main is None:
+        return 5
+    return 1
+
+def even(main):
+    main.switch()
+    return 2
+"""
+    )
+    done = python(
+        f"""
+import sys, json
+sys.path.insert(0, {str(tmp_path)!r})
+import coverage
+cov = coverage.Coverage(data_file=None, config_file=False, include=["{tmp_path}/*"])
+cov.set_option("run:core", "ctrace")
+cov.start()
+import program
+cov.stop()
+for name in ("program.py", "helper.py"):
+    print(name, cov.analysis2(f"{tmp_path}/" + name)[3])
+"""
+    )
+    assert done.lines == ["program.py [12]", "helper.py [4]"], done.errors
+
+
+def test_no_memory_is_lost_in_steady_use(python):
+    done = python(
+        PRELUDE
+        + """
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+def use():
+    main = getcurrent()
+    class Sub(greenlet): pass
+    for i in range(2000):
+        g = greenlet(lambda *a, **k: main.switch(*a, **k))
+        g.switch(i, x=[i])
+        if i % 3: g.switch()
+        h = Sub(body_quiet, g)
+        h.switch()
+        try: h.throw(KeyError)
+        except KeyError: pass
+def body_quiet():
+    getcurrent().parent.switch()
+for _ in range(3):
+    use()
+    run(use)
+gc.collect()
+before = resident()
+for _ in range(10):
+    use()
+    run(use)
+gc.collect()
+say(resident() - before < 1 << 20, copool.stats().live)
+"""
+    )
+    assert (done.lines, done.errors) == (["True 0"], "")
