@@ -1,6 +1,6 @@
 """Runs other projects' test suites and servers on copool: `make compat`.
 
-Each suite runs twice, with the real greenlet and with copool in its place, and the outcomes
+Each suite runs with the real greenlet and with copool in its place, and the outcomes
 are compared test by test. Needs the virtual environment that make prepares.
 """
 
@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections import Counter
-from pathlib import Path
 
 from harness import (
     ENVIRONMENT,
@@ -31,6 +30,7 @@ SUITES = (
     "abi",
     "greenlet",
     "greenback",
+    "xdist",
     "sqlalchemy",
     "gevent",
     "gunicorn",
@@ -127,7 +127,9 @@ def main() -> int:
             for provider in ("greenlet", "copool")
         )
         real = baseline(suite, real_run, fresh=options.real)
-        tables[suite] = (real, {}) if options.real else (on_copool(suite, run, real), real)
+        tables[suite] = (
+            (real, {}) if options.real else (on_copool(suite, run, real), real)
+        )
     return 1 if report(tables) else 0
 
 

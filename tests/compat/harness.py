@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,10 +70,8 @@ def started(
         try:
             yield process
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def finish(command: list[str], *, log: Path, timeout: float, **options: object) -> int:
@@ -103,10 +101,14 @@ def read_record(path: Path, run: Run, died: str) -> Outcomes:
             provider = entry["provider"]
         else:
             test = entry.pop("test")
-            outcomes[test] = Outcome(**entry) if entry["status"] else Outcome(FAILED, died)
+            outcomes[test] = (
+                Outcome(**entry) if entry["status"] else Outcome(FAILED, died)
+            )
     if provider != run.provider:
         detail = f"ran on {provider}, not on {run.provider}; {died}"
-        outcomes[f"{path.stem} runs on the greenlet asked for"] = Outcome(FAILED, detail)
+        outcomes[f"{path.stem} runs on the greenlet asked for"] = Outcome(
+            FAILED, detail
+        )
     return outcomes
 
 

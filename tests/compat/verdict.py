@@ -19,9 +19,7 @@ def exceptions(suite: str) -> tuple[dict[str, str], set[str]]:
     return of.get("not_applicable", {}), set(of.get("leaks_with_the_real_one", ()))
 
 
-def compare(
-    real: Outcomes, ours: Outcomes, not_applicable: dict[str, str]
-) -> Outcomes:
+def compare(real: Outcomes, ours: Outcomes, not_applicable: dict[str, str]) -> Outcomes:
     """The rule: what passes with the real greenlet passes here."""
     verdicts = {
         test: verdict(real.get(test), ours.get(test)) for test in {**real, **ours}

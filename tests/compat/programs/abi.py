@@ -25,7 +25,9 @@ def extensions(package: str) -> list[tuple[str, bool]]:
     found = []
     for path in sorted(Path(folder).rglob(f"*{EXTENSION_SUFFIXES[0]}")):
         parts = path.relative_to(folder).with_suffix("").with_suffix("").parts
-        found.append((".".join((package, *parts)), b"greenlet._C_API" in path.read_bytes()))
+        found.append(
+            (".".join((package, *parts)), b"greenlet._C_API" in path.read_bytes())
+        )
     return found
 
 

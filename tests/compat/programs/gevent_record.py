@@ -1,11 +1,12 @@
 """gevent's own test runner, recording what comes of each file.
 
-A file that fails gets the second chance that the runner offers: many depend on time. One
-that was killed by a signal does not: that is never a matter of time.
+A file that fails gets the second chance that the runner offers: many depend on time.
+One that was killed by a signal does not: that is never a matter of time.
 """
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from gevent.testing import testrunner
@@ -51,8 +52,6 @@ class Tests(testrunner.Discovery):
 
 testrunner.ResultCollector = RecordedResults
 testrunner.Discovery = Tests
-try:
+with suppress(SystemExit):  # how it says that files failed
     testrunner.main()
-except SystemExit:  # how it says that files failed
-    pass
 RECORD.say_provider()

@@ -27,10 +27,11 @@ class Record:
 
     def __init__(self) -> None:
         # Not for child processes: they are part of some test.
-        self.file = open(os.environ.pop("COMPAT_RECORD"), "a", buffering=1)
+        self.path = Path(os.environ.pop("COMPAT_RECORD"))
 
     def _write(self, **entry: str | int | None) -> None:
-        self.file.write(json.dumps(entry) + "\n")
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def begin(self, test: str) -> None:
         self._write(test=test, status=None)

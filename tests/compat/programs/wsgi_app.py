@@ -32,6 +32,9 @@ def app(environ, start_response):
         "in_greenlet": greenlet.getcurrent().parent is not None,
     }
     reply = json.dumps(answer).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", f"{len(reply)}")]
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", f"{len(reply)}"),
+    ]
     start_response("200 OK", headers)
     return [reply]

@@ -19,7 +19,9 @@ def redis_server(directory: Path) -> Iterator[str]:
     """The address of a Redis that keeps nothing on disk."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    options = f"--bind 127.0.0.1 --port {port} --maxmemory 256mb --appendonly no".split()
+    options = (
+        f"--bind 127.0.0.1 --port {port} --maxmemory 256mb --appendonly no".split()
+    )
     with subprocess.Popen(
         ["redis-server", *options, "--save", "", "--dir", str(directory)],
         stdout=subprocess.PIPE,
@@ -57,7 +59,7 @@ def run(run: Run) -> Outcomes:
             env=run.environment(COMPAT_REDIS=url),
         )
         with worker as process:
-            app = Celery("compat", broker=url, backend=url)
+            app, redis = Celery("compat", broker=url, backend=url), Redis.from_url(url)
             got: list[list] = []
             with verified(outcomes, f"{tasks} tasks give their results"):
                 sent = ResultSet([app.send_task("work", (n,)) for n in range(tasks)])
@@ -66,11 +68,11 @@ def run(run: Run) -> Outcomes:
             with verified(outcomes, "each runs in a greenlet of the kind asked for"):
                 assert Counter(who for _, who in got) == {run.provider: tasks}
             with verified(outcomes, "each has run once"):
-                with Redis.from_url(url) as redis:
-                    assert int(redis.get("worked")) == tasks
+                assert int(redis.get("worked")) == tasks
             with verified(outcomes, "the worker stops when told to"):
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(30) == 0, tail(log)
                 assert "Traceback" not in log.read_text(), tail(log)
             app.close()
+            redis.close()
     return outcomes

@@ -7,6 +7,7 @@ import socket
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from itertools import chain
 
 from harness import PROGRAMS, Outcomes, Run, started, tail, verified
 
@@ -79,6 +80,6 @@ def load(port: int, requests: int) -> list[dict]:
         return answers
 
     with ThreadPoolExecutor(CLIENTS) as threads:
-        answers = sum(threads.map(client, range(CLIENTS)), [])
+        answers = [*chain.from_iterable(threads.map(client, range(CLIENTS)))]
     assert len(answers) == requests
     return answers

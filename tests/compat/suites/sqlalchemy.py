@@ -28,7 +28,8 @@ def run(run: Run) -> Outcomes:
     return pytest_record(
         run,
         "sqlalchemy",
-        *("--db", "aiosqlite_file", "test/ext/asyncio", "test/base/test_concurrency.py"),
+        *("--db", "aiosqlite_file"),
+        *("test/ext/asyncio", "test/base/test_concurrency.py"),
         timeout=TIMEOUT,
         cwd=sources(),
     )
