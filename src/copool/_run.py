@@ -6,11 +6,14 @@ python that started it: `__main__` is a new module, and our frames are left out 
 the traceback that ends the program.
 """
 
+# What importlib.machinery has, without the time to import that.
+import _frozen_importlib_external as machinery
 import builtins
 import os
 import sys
 
-from copool.greenlet._activation import activate
+from copool._activation import activate
+from copool._source import compile_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +135,6 @@ def _run_text(text: str, module: "ModuleType") -> int:
 
         lines = [line + "\n" for line in text.splitlines()]
         linecache.cache["<string>"] = (len(text), None, lines, "<string>")
-    # Not compile(): its first call takes a millisecond to set up the syntax trees.
     exec(text, module.__dict__)
     return 0
 
@@ -141,7 +143,7 @@ def _run_input(name: str, module: "ModuleType") -> int:
     _set_first_folder("")
     text = sys.stdin.buffer.read()
     module.__dict__.update(__file__="<stdin>", __cached__=None)
-    exec(compile(text, "<stdin>", "exec", dont_inherit=True), module.__dict__)
+    exec(compile_source(text, "<stdin>"), module.__dict__)
     return 0
 
 
@@ -169,24 +171,21 @@ def _run_file(name: str, module: "ModuleType") -> int:
             file=sys.stderr,
         )
         return 2
-    # What importlib.machinery has, without the time to import that.
-    import _frozen_importlib_external as machinery
-
     module.__dict__.update(__file__=path, __cached__=None)
     if path.endswith(".pyc") or content.startswith(machinery.MAGIC_NUMBER):
         module.__loader__ = machinery.SourcelessFileLoader("__main__", path)
-        code = _unpacked(content, machinery.MAGIC_NUMBER)
+        code = _unpacked(content)
     else:
         module.__loader__ = machinery.SourceFileLoader("__main__", path)
-        code = compile(content, path, "exec", dont_inherit=True)
+        code = compile_source(content, path)
     exec(code, module.__dict__)
     return 0
 
 
-def _unpacked(content: bytes, magic_number: bytes) -> "CodeType":
+def _unpacked(content: bytes) -> "CodeType":
     import marshal
 
-    if not content.startswith(magic_number):
+    if not content.startswith(machinery.MAGIC_NUMBER):
         raise RuntimeError("Bad magic number in .pyc file")
     code: CodeType = marshal.loads(content[16:])
     return code

@@ -17,6 +17,9 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("COPOOL_"
 # In a process that is not told where copool is.
 FIND = f"import sys; sys.path.insert(0, {str(PACKAGE.parents[1])!r})\n"
 INSTALL = "import copool.greenlet; copool.greenlet.install()\n"
+ONLY_STDLIB = (
+    "import sys\nsys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+)
 # Whose greenlet an import would find. Nothing is imported for that.
 WHOSE = (
     "from importlib.util import find_spec\n"
@@ -59,7 +62,7 @@ class TestThisProcess:
     def test_nothing_is_imported_before_greenlet_is(self):
         names = printed(INSTALL + "import sys; print(*sys.modules, sep='\\n')")
         names = {name for name in names if name.startswith(("copool", "greenlet"))}
-        assert names == {"copool", "copool.greenlet", "copool.greenlet._activation"}
+        assert names == {"copool", "copool._activation", "copool.greenlet"}
 
     def test_it_wins_over_another_one(self, another):
         code = "import greenlet; print(greenlet.__file__, greenlet.__version__)\n"
@@ -78,22 +81,26 @@ class TestThisProcess:
         assert printed(INSTALL + code, cwd=another) == [line]
 
     def test_without_another_one_there_are_no_other_submodules(self):
-        code = (
-            "import sys\n"
-            "sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
-            "import greenlet\n"
-            "print(*greenlet.__path__)\n"
-            "import greenlet.tests\n"
-        )
-        status, lines, errors = finished(INSTALL + code)
+        code = "import greenlet\nprint(*greenlet.__path__)\nimport greenlet.tests\n"
+        status, lines, errors = finished(INSTALL + ONLY_STDLIB + code)
         assert (status, lines) == (1, [str(PACKAGE / "_drop_in")])
         assert "No module named 'greenlet.tests'" in errors
 
+    def test_the_extension_is_ours_wherever_the_package_looks(self, another):
+        code = (
+            "import greenlet, sys\n"
+            "del sys.modules['greenlet._greenlet']\n"
+            "greenlet.__path__.reverse()\n"
+            "import greenlet._greenlet\n"
+            "print(greenlet._greenlet.__file__)\n"
+        )
+        line = str(PACKAGE / "_drop_in" / "_greenlet.py")
+        assert printed(INSTALL + code, cwd=another) == [line]
+
     def test_a_folder_of_that_name_is_not_another_one(self, tmp_path):
         (tmp_path / "greenlet").mkdir()
-        code = "import greenlet; print(*greenlet.__path__, sep='\\n')"
-        folders = printed(INSTALL + code, cwd=tmp_path)
-        assert str(tmp_path / "greenlet") not in folders
+        code = ONLY_STDLIB + "import greenlet\nprint(*greenlet.__path__)\n"
+        assert printed(INSTALL + code, cwd=tmp_path) == [str(PACKAGE / "_drop_in")]
 
     def test_the_modules_have_the_names_that_programs_use(self):
         code = (
@@ -241,13 +248,8 @@ class TestThisProcess:
         assert "0.1" in lines[-1]
 
     def test_the_version_is_told_where_none_is_installed(self):
-        code = (
-            "import sys\n"
-            "from importlib import metadata\n"
-            "sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
-            "print(metadata.version('greenlet'))\n"
-        )
-        assert printed(INSTALL + code) == ["3.5.6"]
+        code = "from importlib import metadata\nprint(metadata.version('greenlet'))\n"
+        assert printed(INSTALL + ONLY_STDLIB + code) == ["3.5.6"]
 
     def test_the_environments_settings_hold(self):
         code = "import greenlet, copool._core; print(copool._core.options()['batch'])"
@@ -366,11 +368,8 @@ class TestChildren:
         code = "import sys; print(*sys.modules, sep='\\n')"
         plain = set(printed(code))
         start = child(code, environ=only(variable))
-        assert set(printed(INSTALL + start)) - plain == {
-            "copool",
-            "copool.greenlet",
-            "copool.greenlet._activation",
-        }
+        new = set(printed(INSTALL + start)) - plain
+        assert new == {"copool", "copool._activation"}
 
     def test_what_was_on_the_path_stays_there(self, tmp_path):
         environ = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}{os.pathsep}/elsewhere"}

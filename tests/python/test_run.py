@@ -186,6 +186,31 @@ def test_a_program_ends_as_under_python(tmp_path, form, ending):
     assert installed(*words, text=code, cwd=tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"# coding: latin-1\nprint(ascii('\xe9'), __doc__)\n",
+        b"\xef\xbb\xbfprint(ascii('\xc3\xa9'))",
+        b"#\r\n'''x\r\ny'''\r\nprint(repr(__doc__))\r\n",
+        b"",
+        b"from __future__ import annotations\nx: y = 1\nprint(__annotations__)",
+    ],
+    ids=["coding", "mark", "line ends", "empty", "future"],
+)
+def test_a_script_is_read_as_python_reads_it(tmp_path, text):
+    (tmp_path / "p.py").write_bytes(text)
+    assert ours("p.py", cwd=tmp_path) == python("p.py", cwd=tmp_path)
+
+
+def test_a_null_byte_in_a_script_is_a_syntax_error(tmp_path):
+    (tmp_path / "p.py").write_bytes(b"x = '\0'")
+    status, _, errors = ours("p.py", cwd=tmp_path)
+    assert (status, errors) == (
+        1,
+        "SyntaxError: source code cannot contain null bytes\n",
+    )
+
+
 @pytest.mark.parametrize("words", [["p.py"], ["-m", "p"]], ids=" ".join)
 def test_an_interrupt_from_outside_ends_it_by_the_signal(tmp_path, words):
     (tmp_path / "p.py").write_text(
@@ -298,24 +323,23 @@ def test_nothing_is_imported_but_a_few_small_modules(tmp_path, form):
     assert modules([COPOOL, "run", *words], cwd=tmp_path) - plain == {
         "copool",
         "copool.__main__",
+        "copool._activation",
         "copool._run",
-        "copool.greenlet",
-        "copool.greenlet._activation",
+        "copool._source",
     }
 
 
 def test_importing_greenlet_imports_the_core_and_little_else():
-    machinery = "import atexit, importlib.machinery, importlib.util; "
-    plain = modules([sys.executable, "-c", machinery + MODULES])
+    plain = modules([sys.executable, "-c", "import atexit; " + MODULES])
     loaded = modules([COPOOL, "run", "-c", "import greenlet; " + MODULES])
     assert loaded - plain == {
         "copool",
         "copool.__main__",
+        "copool._activation",
         "copool._core",
         "copool._run",
         "copool._settings",
-        "copool.greenlet",
-        "copool.greenlet._activation",
+        "copool._source",
         "greenlet",
         "greenlet._greenlet",
     }

@@ -10,6 +10,6 @@ greenlet:
     import gevent
 """
 
-from copool.greenlet._activation import install, installed
+from copool._activation import install, installed
 
 __all__ = ["install", "installed"]

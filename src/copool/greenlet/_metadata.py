@@ -3,7 +3,7 @@
 import os
 from importlib.metadata import Distribution
 
-from copool.greenlet._activation import VERSION
+from copool._activation import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 
-from copool.greenlet._activation import VERSION as __version__
+from copool._activation import VERSION as __version__
 
 from . import _greenlet
 from ._greenlet import (

@@ -21,7 +21,7 @@ def _activate() -> None:
     if folder not in sys.path:
         # Behind all that this process finds by itself.
         sys.path.append(folder)
-    from copool.greenlet._activation import activate
+    from copool._activation import activate
 
     activate(children=True)
 

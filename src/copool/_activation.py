@@ -5,6 +5,8 @@ nothing. So it imports what is there anyway; the rest waits until `greenlet` is
 imported.
 """
 
+# What importlib.machinery and importlib.util have, without the time to import these.
+import _frozen_importlib_external as machinery
 import os
 import sys
 
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 VERSION = "3.5.6"
 """The version of greenlet whose interface ours has."""
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
-_DROP_IN = os.path.join(_HERE, "_drop_in")
-_INHERIT = os.path.join(_HERE, "_inherit")
+_GREENLET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "greenlet")
+_DROP_IN = os.path.join(_GREENLET, "_drop_in")
+_INHERIT = os.path.join(_GREENLET, "_inherit")
 _PACKAGE = os.path.join(_DROP_IN, "__init__.py")
+_EXTENSION = os.path.join(_DROP_IN, "_greenlet.py")
 
 
 def install(*, children: bool = True) -> None:
@@ -113,18 +116,14 @@ class Finder:
     ) -> "ModuleSpec | None":
         """Find copool's; leave all other modules to the finders that follow."""
         if name == "greenlet":
-            from importlib.util import spec_from_file_location
-
             # What else an installed one has, such as greenlet.tests, stays there.
-            return spec_from_file_location(
+            return machinery.spec_from_file_location(
                 name,
                 _PACKAGE,
                 submodule_search_locations=[_DROP_IN, *_installed_folders()],
             )
         if name == "greenlet._greenlet":
-            from importlib.util import spec_from_file_location
-
-            return spec_from_file_location(name, os.path.join(_DROP_IN, "_greenlet.py"))
+            return machinery.spec_from_file_location(name, _EXTENSION)
         return None
 
     @staticmethod
@@ -140,9 +139,7 @@ class Finder:
 
 
 def _installed_folders() -> list[str]:
-    from importlib.machinery import PathFinder
-
-    spec = PathFinder.find_spec("greenlet")
+    spec = machinery.PathFinder.find_spec("greenlet")
     if spec is None or not spec.has_location:
         return []
     return list(spec.submodule_search_locations or [])

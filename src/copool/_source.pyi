@@ -1,0 +1,3 @@
+from types import CodeType
+
+def compile_source(text: bytes, path: str, /) -> CodeType: ...
