@@ -63,16 +63,23 @@ def test_a_test_that_began_and_did_not_end_has_failed(rule, tmp_path):
     record = tmp_path / "record.jsonl"
     record.write_text('{"test": "a", "status": null}\n{"provider": "copool"}\n')
     run = harness.Run("copool", tmp_path)
-    outcomes = harness.read_record(record, run, "died")
-    assert outcomes == {"a": harness.Outcome("failed", "died")}
+    outcomes = harness.read_record(record, run, 1)
+    assert [outcome.status for outcome in outcomes.values()] == ["failed"]
 
 
-@pytest.mark.parametrize("said", ['{"provider": "greenlet"}\n', ""])
-def test_a_run_on_another_greenlet_fails(rule, tmp_path, said):
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ('{"provider": "greenlet"}\n', 0),
+        ("", 0),
+        ('{"provider": "copool"}\n', -11),
+    ],
+)
+def test_a_run_on_another_greenlet_or_with_a_crash_fails(rule, tmp_path, said, status):
     _, harness = rule
     record = tmp_path / "record.jsonl"
     record.write_text('{"test": "a", "status": "passed"}\n' + said)
-    outcomes = harness.read_record(record, harness.Run("copool", tmp_path), "")
+    outcomes = harness.read_record(record, harness.Run("copool", tmp_path), status)
     assert sorted(outcome.status for outcome in outcomes.values()) == [
         "failed",
         "passed",
