@@ -15,6 +15,7 @@ VERSION := $(shell $(PYTHON) -c \
 
 VENV := .venv/$(VERSION)
 BUILD := build/$(VERSION)
+COMPAT := build/compat/$(VERSION)
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := $(RUN) python -m pip --quiet --disable-pip-version-check
 
@@ -33,12 +34,13 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug ci test-core \
-	test-asan test-tsan test-valgrind test-aarch64
+	test-asan test-tsan test-valgrind test-aarch64 compat compat-quick
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
 	@echo 'make test    install copool into .venv and run all tests'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
+	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
 	@echo 'make lint    check the style and the types'
 	@echo 'make ci      all of it, and more, with every Python found'
 	@echo 'make clean   remove what the others made'
@@ -88,6 +90,11 @@ debug: $(VENV)/.test
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
 		python -X dev -m pytest --ignore=tests/python/test_bench.py \
 		--ignore=tests/python/test_demo.py $(ARGS)
+
+# Other projects' tests and servers, in an environment of their own.
+compat compat-quick: $(COMPAT)/.copool
+	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
+	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
@@ -155,4 +162,21 @@ $(VENV)/.demo: $(VENV)/.build $(SOURCES)
 $(VENV)/.test: $(VENV)/.demo
 	@echo 'copool: installing the tools to test and check with'
 	@$(PIP) install 'copool[test,lint]'
+	@touch $@
+
+$(COMPAT)/.programs: tests/compat/requirements.txt $(VENV)/.empty
+	@echo 'copool: installing the programs that must run on it in $(COMPAT)'
+	@rm -rf $(COMPAT)
+	@$(PYTHON) -m venv $(COMPAT)
+	@$(COMPAT)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(COMPAT)/.copool: $(COMPAT)/.programs $(VENV)/.build $(SOURCES)
+	@echo 'copool: compiling and installing it for them'
+	@rm -rf $(COMPAT)/wheel
+	@mkdir -p $(BUILD)
+	@$(PIP) wheel --no-build-isolation --no-deps --wheel-dir $(COMPAT)/wheel \
+		--config-settings=build-dir=$(BUILD) .
+	@$(COMPAT)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--no-deps --force-reinstall $(COMPAT)/wheel/*.whl
 	@touch $@

@@ -1,0 +1,50 @@
+"""What a test's outcome on copool is worth beside the one on the real greenlet."""
+
+import tomllib
+
+from harness import FAILED, HERE, PASSED, SKIPPED, Outcome, Outcomes
+
+NOT_APPLICABLE = "not applicable"
+MOST_NOT_APPLICABLE = 5
+NO_LEAK = "to leak but it did not"
+
+
+def exceptions(suite: str) -> tuple[dict[str, str], set[str]]:
+    """The tests that don't apply, with reasons; those that want the real one's leak."""
+    listed = tomllib.loads((HERE / "exceptions.toml").read_text())
+    not_applicable = sum(len(of.get("not_applicable", ())) for of in listed.values())
+    if not_applicable > MOST_NOT_APPLICABLE:
+        raise ValueError(f"{not_applicable} tests are listed as not applicable")
+    of = listed.get(suite, {})
+    return of.get("not_applicable", {}), set(of.get("leaks_with_the_real_one", ()))
+
+
+def compare(real: Outcomes, ours: Outcomes, not_applicable: dict[str, str]) -> Outcomes:
+    """The rule: what passes with the real greenlet passes here."""
+    verdicts = {
+        test: verdict(real.get(test), ours.get(test)) for test in {**real, **ours}
+    }
+    for test, reason in not_applicable.items():
+        if test not in verdicts:
+            verdicts[test] = Outcome(FAILED, "listed as not applicable: no such test")
+        elif verdicts[test].status == PASSED:
+            verdicts[test] = Outcome(FAILED, "listed as not applicable, but passes")
+        else:
+            verdicts[test] = Outcome(NOT_APPLICABLE, reason)
+    return verdicts
+
+
+def verdict(real: Outcome | None, ours: Outcome | None) -> Outcome:
+    if ours is None:
+        ours = Outcome(FAILED, "did not run")
+    if real is None:
+        return ours
+    if real.status == FAILED and ours.status != PASSED:
+        return Outcome(SKIPPED, f"fails with the real one too: {real.detail}")
+    if real.status == SKIPPED and ours.detail == "did not run":
+        return real
+    if real.status == PASSED and ours.status == SKIPPED:
+        return Outcome(FAILED, f"passes with the real one, here skipped: {ours.detail}")
+    if ours.status == PASSED and real.status == PASSED and ours.count < real.count:
+        return Outcome(FAILED, f"{ours.count} tests; {real.count} with the real one")
+    return ours
