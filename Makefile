@@ -111,6 +111,7 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
+		$(MAKE) --no-print-directory compat-quick PYTHON=$$python; \
 	done
 
 lint: $(VENV)/.test
