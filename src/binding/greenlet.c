@@ -173,6 +173,8 @@ greenlet_finalize(PyObject *op)
     if (!is_suspended(self))
         return;
     s = self->pimpl->strand;
+    if (s->dropped)
+        return; /* what the collector cleared before it dropped it */
     if (tstate_is_finalizing()) {
         strand_abandon(s);
     } else if (s->thread->ts != tstate_get()) {
@@ -194,9 +196,9 @@ greenlet_clear(PyObject *op)
     if (!g)
         return 0;
     greenlet_finalize(op);
-    Py_CLEAR(self->dict);
     if (g->strand)
-        return 0;
+        return 0; /* its `finally` blocks may yet use what it has */
+    Py_CLEAR(self->dict);
     Py_CLEAR(g->parent);
     Py_CLEAR(g->run);
     Py_CLEAR(g->context);

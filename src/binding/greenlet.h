@@ -42,7 +42,8 @@ struct greenlet {
     struct strand *strand;
     struct strand *top; /* goes on next; only valid while suspended */
     PyGreenlet *parent; /* NULL for a main greenlet */
-    PyObject *run;      /* NULL once started, or if it was never set */
+    PyObject *run;      /* what it calls or will call, or NULL; what successor()
+                         * could not drop, while it ends */
     PyObject *context;  /* only valid while not active */
     bool started;
     bool is_main;

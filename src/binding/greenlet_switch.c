@@ -186,6 +186,7 @@ finish(PyGreenlet *self)
     g->context = s->slice.context;
     s->slice.context = NULL;
     strand_release(s);
+    Py_CLEAR(g->run);
 }
 
 /* Tells settrace()'s function. If that fails, tracing ends and its error goes
@@ -424,7 +425,8 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
     *value = run ? (void *)&gt->start : result;
     if (!result)
         t->error = error;
-    Py_DECREF(heir); /* `to` holds it, or is it, or holds one that does */
+    /* To drop it may run Python code, so finish() does. */
+    self->pimpl->run = (PyObject *)heir;
     return to;
 }
 
