@@ -42,12 +42,12 @@ struct greenlet {
     struct strand *strand;
     struct strand *top; /* goes on next; only valid while suspended */
     PyGreenlet *parent; /* NULL for a main greenlet */
+    PyGreenlet *killer; /* who unwinds it and gets control back, or NULL */
     PyObject *run;      /* what it calls or will call, or NULL; what successor()
                          * could not drop, while it ends */
     PyObject *context;  /* only valid while not active */
     bool started;
     bool is_main;
-    bool killed; /* it is being unwound by its parent, to which it returns */
 };
 
 /* What a new greenlet needs to begin. Only valid until it has. */

@@ -396,10 +396,12 @@ static PyGreenlet *
 successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
           PyObject *result, void **value)
 {
-    PyGreenlet *heir = (PyGreenlet *)Py_NewRef(self->pimpl->parent), *next, *to;
+    struct greenlet *g = self->pimpl;
+    PyGreenlet *heir, *next, *to;
     PyObject *run;
     struct error error;
 
+    heir = (PyGreenlet *)Py_NewRef(g->killer ? g->killer : g->parent);
     for (;;) {
         if (!result)
             error_take(&error);
@@ -413,9 +415,9 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
         else
             error_drop(&error);
         result = NULL;
-        if (self->pimpl->killed) {
+        if (g->killer) {
             result = exit_as_value(NULL);
-            next = self->pimpl->parent;
+            next = g->killer;
         } else {
             next = heir->pimpl->parent ? heir->pimpl->parent : gt->main;
         }
@@ -426,7 +428,7 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
     if (!result)
         t->error = error;
     /* To drop it may run Python code, so finish() does. */
-    self->pimpl->run = (PyObject *)heir;
+    g->run = (PyObject *)heir;
     return to;
 }
 
@@ -485,12 +487,22 @@ is_suspended(const struct strand *s)
     return !greenlet_is_current((const PyGreenlet *)s->face);
 }
 
-/* The greenlet becomes a child of the current one for the while, so that
- * control comes back here when it ends. */
+/* Whether `self` is among the parents of `other`. */
+static bool
+is_ancestor(const PyGreenlet *self, const PyGreenlet *other)
+{
+    while (other && other != self)
+        other = other->pimpl->parent;
+    return other != NULL;
+}
+
+/* The greenlet becomes a child of the current one for the while, and control
+ * comes back here when it ends. It may be that one's parent, in which case it
+ * becomes a child of the main greenlet: a cycle would be walked for ever. */
 static bool
 unwind(PyObject *face)
 {
-    PyGreenlet *self = (PyGreenlet *)face, *parent, *killer;
+    PyGreenlet *self = (PyGreenlet *)face, *before, *killer, *last;
     struct greenlet *g = self->pimpl;
     struct thread_record *t;
     struct greenlet_thread *gt;
@@ -502,20 +514,24 @@ unwind(PyObject *face)
     t = g->strand->thread;
     gt = (struct greenlet_thread *)t->greenlets;
     error_take(&saved);
-    killer = gt->current;
-    parent = g->parent;
-    g->parent = (PyGreenlet *)Py_NewRef(killer);
-    g->killed = true;
+    killer = (PyGreenlet *)Py_NewRef(gt->current);
+    before = g->parent;
+    g->parent =
+        (PyGreenlet *)Py_NewRef(is_ancestor(self, killer) ? gt->main : killer);
+    last = g->killer;
+    g->killer = killer;
     PyErr_SetNone(greenlet_exit);
     error_take(&t->error);
     result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL);
-    g->killed = false;
-    killer = g->parent;
-    g->parent = parent;
-    Py_XDECREF(killer);
+    g->killer = last;
+    if (is_ancestor(self, before))
+        Py_DECREF(before); /* it was made a child meanwhile */
+    else
+        Py_SETREF(g->parent, before);
     if (!result)
         PyErr_WriteUnraisable(face);
     Py_XDECREF(result);
+    Py_DECREF(killer);
     error_restore(&saved);
     return !g->strand;
 }
@@ -643,8 +659,6 @@ greenlet_set_thrown(PyObject *type, PyObject *value, PyObject *traceback)
 int
 greenlet_set_parent(PyGreenlet *self, PyObject *parent)
 {
-    PyGreenlet *p;
-
     if (self->pimpl->is_main) {
         PyErr_SetString(PyExc_AttributeError,
                         "cannot set the parent of a main greenlet");
@@ -657,11 +671,9 @@ greenlet_set_parent(PyGreenlet *self, PyObject *parent)
                      Py_TYPE(parent)->tp_name);
         return -1;
     }
-    for (p = (PyGreenlet *)parent; p; p = p->pimpl->parent) {
-        if (p == self) {
-            PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
-            return -1;
-        }
+    if (is_ancestor(self, (PyGreenlet *)parent)) {
+        PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
+        return -1;
     }
     if (greenlet_is_active(self) &&
         greenlet_home((PyGreenlet *)parent) != self->pimpl->strand->thread) {

@@ -172,6 +172,27 @@ say(copool.stats().live)
 """,
         ["collected", "finally g True", "0"],
     ),
+    "one that survives and took its parent for a child": (
+        """
+def body():
+    try:
+        main.switch()
+    except api.GreenletExit:
+        parent.parent = getcurrent()
+        kept.append(getcurrent())
+        main.switch()
+main = getcurrent()
+kept = []
+parent = greenlet()
+g = greenlet(body, parent)
+g.switch()
+del g
+greenlet().parent = parent  # walks the parents
+say(parent.parent is kept[0], kept[0].parent is main)
+kept.pop().throw()
+""",
+        ["True True"],
+    ),
     "exit with suspended ones leaves them": (
         """
 import atexit
