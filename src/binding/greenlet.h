@@ -66,6 +66,7 @@ struct greenlet_thread {
     PyGreenlet *current;
     PyGreenlet *origin; /* only valid during a switch: who was left */
     PyObject *trace;    /* settrace()'s, or NULL */
+    int tracing;        /* only valid during a switch: see arrive() */
     /* Only valid during a switch to a greenlet that begins when another ends.
      */
     struct greenlet_start start;

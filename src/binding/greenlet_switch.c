@@ -220,7 +220,11 @@ tell(struct greenlet_thread *gt, PyGreenlet *origin, PyObject *value)
 }
 
 /* What a greenlet does first when control is in it, with the value that it gets
- * (NULL: an exception is set). Steals value and returns it, or NULL. */
+ * (NULL: an exception is set). Steals value and returns it, or NULL.
+ *
+ * While sys.settrace()'s function is being called no greenlet of the thread is
+ * traced: that function may wait for an event loop, which it would be called in
+ * again. */
 static inline PyObject *
 arrive(struct greenlet_thread *gt, PyObject *value)
 {
@@ -228,6 +232,7 @@ arrive(struct greenlet_thread *gt, PyObject *value)
     struct strand *left = origin->pimpl->strand;
 
     gt->origin = NULL;
+    tstate_set_tracing(left->thread->ts, gt->tracing);
     if (CO_UNLIKELY(left && left->finished))
         finish(origin);
     if (CO_UNLIKELY(gt->trace != NULL))
@@ -250,6 +255,7 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     CO_ASSERT(!gt->origin && to->pimpl->strand->thread == t);
     gt->origin = from;
     gt->current = to;
+    gt->tracing = t->ts->tracing;
     if (CO_UNLIKELY(to == from)) {
         if (!value)
             error_restore(&t->error);
@@ -361,6 +367,7 @@ begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     from->pimpl->top = t->current;
     gt->origin = from;
     gt->current = to;
+    gt->tracing = t->ts->tracing;
     return arrive(gt,
                   strand_begin(t, to->pimpl->strand, &start, blocks_budget));
 }
@@ -444,6 +451,7 @@ leave(struct thread_record *t, PyGreenlet *self, PyObject *result)
     CO_ASSERT(gt->current == self && !gt->origin);
     gt->origin = self;
     gt->current = to;
+    gt->tracing = t->ts->tracing;
     strand_leave(self->pimpl->strand, to->pimpl->top, value);
 }
 

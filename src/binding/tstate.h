@@ -140,6 +140,19 @@ tstate_is_traced(const PyThreadState *ts)
     return __builtin_expect(ts->c_tracefunc != NULL, 0);
 }
 
+/* Makes the running chain as mute for trace functions as another one was: how
+ * many of their calls it is in. */
+static inline void
+tstate_set_tracing(PyThreadState *ts, int tracing)
+{
+    if (__builtin_expect(ts->tracing == tracing, 1))
+        return;
+    ts->tracing = tracing;
+#ifndef CO_HAS_C_RECURSION
+    tstate_refresh_tracing(ts);
+#endif
+}
+
 /* Gives the running chain, which has just begun, a trace function of its own if
  * threading.settrace() has been told of one. Runs Python code; errors are
  * reported as unraisable. */
