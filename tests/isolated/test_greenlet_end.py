@@ -497,6 +497,37 @@ say(seen, sys.gettrace())
     assert (done.lines, done.errors) == (["['child', 'inner', 'outer'] None"], "")
 
 
+def test_a_trace_function_that_switches_is_not_called_where_it_switches_to(python):
+    done = python(
+        PRELUDE
+        + """
+seen = []
+def trace(frame, event, arg):
+    seen.append(frame.f_code.co_name)
+    if frame.f_code.co_name == "outer":
+        running.switch()
+        greenlet(begun).switch()
+def begun(): inner()
+def run():
+    main.switch()
+    inner()
+    main.switch()
+    inner()
+def inner(): pass
+def outer(): pass
+main = getcurrent()
+running = greenlet(run)
+running.switch()
+sys.settrace(trace)
+outer()
+running.switch()
+sys.settrace(None)
+say(seen)
+"""
+    )
+    assert (done.lines, done.errors) == (["['outer', 'inner']"], "")
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
 def test_coverage_is_right_without_being_told_of_greenlets(python, tmp_path):
     pytest.importorskip("coverage")
