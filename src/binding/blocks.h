@@ -20,7 +20,7 @@ struct module_state;
 /* Never NULL once the module is loaded. */
 extern struct pool *blocks_pool;
 
-/* Calls through C that a stack of blocks_pool holds, for tstate_fresh(). */
+/* Calls through C that a stack of blocks_pool holds, for strand_begin(). */
 extern int blocks_budget;
 
 /* Raises PoolExhausted with what to do about the status, returns NULL. */
