@@ -24,7 +24,7 @@ from harness import (
     Outcomes,
     Run,
 )
-from verdict import NO_LEAK, NOT_APPLICABLE, compare, exceptions
+from verdict import NO_LEAK, NOT_APPLICABLE, compare, exceptions, verdict
 
 SUITES = (
     "abi",
@@ -37,6 +37,8 @@ SUITES = (
     "celery",
     "locust",
 )
+# How often the real greenlet may show that it fails a test too, of at most so many.
+LOOKS, MOST_LOOKED_AT = 5, 20
 COLUMNS = (PASSED, FAILED, SKIPPED, NOT_APPLICABLE)
 
 
@@ -84,6 +86,26 @@ def on_copool(suite: str, run: Run, real: Outcomes) -> Outcomes:
     return compare(real, ours, not_applicable)
 
 
+def look_again(suite: str, real_run: Run, verdicts: Outcomes) -> Outcomes:
+    """Give the real greenlet the chance to fail what passed with it, and failed here.
+
+    Some tests pass by luck with the real one too: gevent's of its timer's resolution
+    passes on a machine that is slow enough. That ours may pass later excuses nothing.
+    """
+    verdicts = dict(verdicts)
+    for _ in range(LOOKS):
+        failed = frozenset(t for t, o in verdicts.items() if o.status == FAILED)
+        if not failed or len(failed) > MOST_LOOKED_AT:
+            break
+        again = run_suite(suite, dataclasses.replace(real_run, only=failed))
+        verdicts |= {
+            test: verdict(again[test], verdicts[test])
+            for test in failed & again.keys()
+            if again[test].status == FAILED
+        }
+    return verdicts
+
+
 def report(tables: dict[str, tuple[Outcomes, Outcomes]]) -> int:
     """Print the outcomes and the table; returns how many failed."""
     total: Counter[str] = Counter()
@@ -127,9 +149,11 @@ def main() -> int:
             for provider in ("greenlet", "copool")
         )
         real = baseline(suite, real_run, fresh=options.real)
-        tables[suite] = (
-            (real, {}) if options.real else (on_copool(suite, run, real), real)
-        )
+        if options.real:
+            tables[suite] = real, {}
+        else:
+            verdicts = on_copool(suite, run, real)
+            tables[suite] = look_again(suite, real_run, verdicts), real
     return 1 if report(tables) else 0
 
 

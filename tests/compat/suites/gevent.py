@@ -18,12 +18,14 @@ SLOW = {
 def run(run: Run) -> Outcomes:
     (folder,) = ENVIRONMENT.glob("lib/python*/site-packages/gevent/tests")
     files = {path.name for path in folder.glob("test_*.py")}
+    if run.only:
+        files &= {test.partition(":")[0] for test in run.only}
     return record_of(
         run,
         "gevent",
         PROGRAMS / "gevent_record.py",
         *("-u-network", "-j1", "--no-combine", "--second-chance"),
-        *sorted(files - SLOW if run.quick else files),
+        *sorted(files - SLOW if run.quick and not run.only else files),
         timeout=TIMEOUT,
         COMPAT_PROVIDER=run.provider,
     )
