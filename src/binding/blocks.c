@@ -224,7 +224,13 @@ core_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    size_t n = co_pool_trim(blocks_pool);
+    struct thread_record *t = thread_record_get();
+    size_t n;
+
+    if (!t)
+        return NULL;
+    strand_dismiss_parked(t);
+    n = co_pool_trim(blocks_pool);
 
     for (struct retired *old = retired; old; old = old->next)
         n += co_pool_trim(old->pool);

@@ -18,6 +18,7 @@
 #include <structmember.h>
 
 #include "blocks.h"
+#include "bridge.h"
 #include "module.h"
 #include "thread_name.h"
 
@@ -99,6 +100,8 @@ raise_state(struct thread_record *t, Coroutine *self)
     else if (t->current == self->strand)
         remedy = "it is running already; only suspended coroutines can be "
                  "entered, use copool.yield_() to stop this one";
+    else if (bridge_waits_in(self->strand))
+        remedy = "it waits in await_(); its task will let it go on";
     else if (has_entered(self->strand))
         remedy = "it waits for a coroutine that it entered; "
                  "yield until control is back in it";
@@ -319,31 +322,11 @@ coroutine_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-/* So that it does not look as if the iteration had ended well (PEP 479). */
-static void
-hide_stop_iteration(void)
-{
-    struct error stop, error;
-
-    error_take(&stop);
-    PyErr_NormalizeException(&stop.type, &stop.value, &stop.traceback);
-    if (stop.traceback)
-        PyException_SetTraceback(stop.value, stop.traceback);
-    PyErr_SetString(PyExc_RuntimeError, "coroutine raised StopIteration");
-    error_take(&error);
-    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
-    PyException_SetContext(error.value, Py_NewRef(stop.value));
-    PyException_SetCause(error.value, stop.value);
-    Py_DECREF(stop.type);
-    Py_XDECREF(stop.traceback);
-    error_restore(&error);
-}
-
 static PyObject *
 coroutine_iternext(PyObject *op)
 {
     Coroutine *self = (Coroutine *)op;
-    PyObject *result, *stop;
+    PyObject *result;
 
     if (self->state == FINISHED)
         return NULL;
@@ -352,16 +335,13 @@ coroutine_iternext(PyObject *op)
         return result;
     if (!result) {
         if (PyErr_ExceptionMatches(PyExc_StopIteration))
-            hide_stop_iteration();
+            error_hide_stop_iteration();
         return NULL;
     }
-    if (result != Py_None) {
-        stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        if (stop)
-            PyErr_SetObject(PyExc_StopIteration, stop);
-        Py_XDECREF(stop);
-    }
-    Py_DECREF(result);
+    if (result == Py_None)
+        Py_DECREF(result);
+    else
+        error_set_stop_iteration(result);
     return NULL;
 }
 
@@ -676,23 +656,6 @@ free_kept(PyObject *face)
 
 /* --- functions of the module -------------------------------------------- */
 
-/* The exception that is set was thrown in: raise it as if by the function that
- * yielded, in the context of what that function is handling. */
-static void
-raise_here(void)
-{
-    struct error error;
-
-    error_take(&error);
-    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
-    if (error.traceback)
-        PyException_SetTraceback(error.value, error.traceback);
-    PyErr_SetObject(error.type, error.value);
-    Py_DECREF(error.type);
-    Py_DECREF(error.value);
-    Py_XDECREF(error.traceback);
-}
-
 static PyObject *
 core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -710,7 +673,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     s = t->current;
-    if (CO_UNLIKELY(!s->caller)) {
+    if (CO_UNLIKELY(s->ops != &ops)) {
         PyErr_SetString(t->state->coroutine_error,
                         "yield_() outside a coroutine: there is nobody to "
                         "yield to; call it in a function that runs in "
@@ -719,7 +682,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     }
     value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
     if (CO_UNLIKELY(!value))
-        raise_here();
+        error_raise_here();
     return value;
 }
 
@@ -740,7 +703,7 @@ core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    return PyBool_FromLong(t->current->caller != NULL);
+    return PyBool_FromLong(t->current->ops == &ops);
 }
 
 /* For the end of the process, while everything can still run. */

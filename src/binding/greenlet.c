@@ -281,9 +281,9 @@ greenlet_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
                      "throw() takes at most 3 arguments (%zd given)", nargs);
         return NULL;
     }
-    if (greenlet_set_thrown(nargs > 0 ? args[0] : greenlet_exit,
-                            nargs > 1 ? args[1] : NULL,
-                            nargs > 2 ? args[2] : NULL) < 0)
+    if (error_set_thrown(nargs > 0 ? args[0] : greenlet_exit,
+                         nargs > 1 ? args[1] : NULL,
+                         nargs > 2 ? args[2] : NULL) < 0)
         return NULL;
     return greenlet_throw_into((PyGreenlet *)op);
 }

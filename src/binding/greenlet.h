@@ -127,10 +127,6 @@ PyObject *greenlet_switch_to(PyGreenlet *self, const struct strand_args *args);
 /* throw(): the same with the exception that is set. */
 PyObject *greenlet_throw_into(PyGreenlet *self);
 
-/* Sets the exception that throw(type, value, traceback) raises; value and
- * traceback may be NULL. -1 with another one set if these can't be raised. */
-int greenlet_set_thrown(PyObject *type, PyObject *value, PyObject *traceback);
-
 int greenlet_set_parent(PyGreenlet *self, PyObject *parent);
 
 extern const struct face_ops greenlet_ops;

@@ -205,7 +205,7 @@ api_throw(PyGreenlet *self, PyObject *type, PyObject *value,
         PyErr_BadArgument();
         return NULL;
     }
-    if (greenlet_set_thrown(type, value, traceback) < 0)
+    if (error_set_thrown(type, value, traceback) < 0)
         return NULL;
     return greenlet_throw_into(self);
 }

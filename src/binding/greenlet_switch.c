@@ -628,43 +628,6 @@ greenlet_throw_into(PyGreenlet *self)
 }
 
 int
-greenlet_set_thrown(PyObject *type, PyObject *value, PyObject *traceback)
-{
-    if (traceback == Py_None)
-        traceback = NULL;
-    if (traceback && !PyTraceBack_Check(traceback)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "throw() third argument must be a traceback object");
-        return -1;
-    }
-    if (PyExceptionClass_Check(type)) {
-        Py_INCREF(type);
-        Py_XINCREF(value);
-        Py_XINCREF(traceback);
-        PyErr_NormalizeException(&type, &value, &traceback);
-        PyErr_Restore(type, value, traceback);
-        return 0;
-    }
-    if (!PyExceptionInstance_Check(type)) {
-        PyErr_Format(PyExc_TypeError,
-                     "exceptions must be classes, or instances, not %.200s",
-                     Py_TYPE(type)->tp_name);
-        return -1;
-    }
-    if (value && value != Py_None) {
-        PyErr_SetString(PyExc_TypeError,
-                        "instance exception may not have a separate value");
-        return -1;
-    }
-    if (!traceback)
-        traceback = PyException_GetTraceback(type);
-    else
-        Py_INCREF(traceback);
-    PyErr_Restore(Py_NewRef(Py_TYPE(type)), Py_NewRef(type), traceback);
-    return 0;
-}
-
-int
 greenlet_set_parent(PyGreenlet *self, PyObject *parent)
 {
     if (self->pimpl->is_main) {

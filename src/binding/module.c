@@ -62,6 +62,7 @@ share(PyObject *module, PyObject *first)
 
     *state = *(struct module_state *)PyModule_GetState(first);
     Py_INCREF(state->coroutine_type);
+    Py_INCREF(state->bridge_type);
     Py_INCREF(state->coroutine_error);
     Py_INCREF(state->coroutine_exit);
     Py_INCREF(state->pool_exhausted);
@@ -77,7 +78,8 @@ module_exec(PyObject *module)
     if (first)
         return share(module, first);
     if (add_exceptions(module, state) < 0 ||
-        coroutine_init(module, state) < 0 || blocks_init(module, state) < 0 ||
+        coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
+        blocks_init(module, state) < 0 ||
         greenlet_module_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module) < 0)
@@ -91,6 +93,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     struct module_state *state = PyModule_GetState(module);
 
     Py_VISIT(state->coroutine_type);
+    Py_VISIT(state->bridge_type);
     Py_VISIT(state->coroutine_error);
     Py_VISIT(state->coroutine_exit);
     Py_VISIT(state->pool_exhausted);
@@ -103,6 +106,7 @@ module_clear(PyObject *module)
     struct module_state *state = PyModule_GetState(module);
 
     Py_CLEAR(state->coroutine_type);
+    Py_CLEAR(state->bridge_type);
     Py_CLEAR(state->coroutine_error);
     Py_CLEAR(state->coroutine_exit);
     Py_CLEAR(state->pool_exhausted);

@@ -10,6 +10,7 @@
 
 /* Each adds types or functions to the module; -1 with an exception set. */
 int coroutine_init(PyObject *module, struct module_state *state);
+int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
 

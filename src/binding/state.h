@@ -10,6 +10,7 @@
 
 struct module_state {
     PyTypeObject *coroutine_type;
+    PyTypeObject *bridge_type;
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;

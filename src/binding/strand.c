@@ -71,10 +71,14 @@ record_gone(PyObject *capsule)
         thread_record_last = t;
     if (here && !inside && !tstate_is_finalizing())
         strand_unwind_all(t, false);
+    if (here && !inside)
+        strand_dismiss_parked(t);
     abandon_all(t);
     /* More than once if a finalizer asks for it again. */
     while (t->greenlets && !(here && inside))
         t->greenlets->gone(t);
+    if (here && !inside)
+        strand_dismiss_parked(t);
     while ((face = t->free_faces) != NULL)
         t->free_faces = t->state->free_coroutine(face);
     if (here && inside)
@@ -212,6 +216,19 @@ strand_begin_trace(struct strand *s)
     tstate_begin_trace(ts);
 }
 
+void
+strand_renew_trace(struct strand *s)
+{
+    PyThreadState *ts = s->thread->ts;
+    PyObject *hook = tstate_trace_hook(ts);
+
+    if (!hook)
+        tstate_share_trace(ts, &s->caller->slice);
+    else if (hook != s->trace_hook)
+        tstate_begin_trace(ts);
+    Py_XSETREF(s->trace_hook, hook);
+}
+
 PyObject *
 strand_call_make(struct strand_call *call, PyObject *fn)
 {
@@ -323,6 +340,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->ops = ops;
     s->pool = pool;
     s->nargs = 0;
+    s->trace_hook = NULL;
     s->finished = false;
     s->dropped = false;
     s->slice.context = NULL;
@@ -339,8 +357,8 @@ leave_dropped(struct strand *s)
     struct strand **link = &s->thread->dropped;
 
     while (*link != s)
-        link = &(*link)->next_dropped;
-    *link = s->next_dropped;
+        link = &(*link)->next_queued;
+    *link = s->next_queued;
     s->dropped = false;
 }
 
@@ -350,6 +368,7 @@ strand_release(struct strand *s)
     PyObject *face = s->dropped ? s->face : NULL;
     PyObject *context = s->slice.context;
     PyObject *exception = s->root.exc.exc_value;
+    PyObject *hook = s->trace_hook;
     struct pool *pool = s->pool;
 
     CO_ASSERT(s->finished && s->thread->current != s);
@@ -362,6 +381,7 @@ strand_release(struct strand *s)
         blocks_collect();
     Py_XDECREF(exception);
     Py_XDECREF(context);
+    Py_XDECREF(hook);
     Py_XDECREF(face);
 }
 
@@ -371,6 +391,69 @@ strand_traverse(struct strand *s, visitproc visit, void *arg)
     for (Py_ssize_t i = 0; i < s->nargs; i++)
         Py_VISIT(s->args[i]);
     return tstate_traverse(&s->slice, &s->root, visit, arg);
+}
+
+/* --- parking ------------------------------------------------------------ */
+
+enum { MAX_PARKED = 16 };
+
+bool
+strand_park(struct strand *s)
+{
+    struct thread_record *t = s->thread;
+
+    CO_ASSERT(t->current == s && !PyErr_Occurred());
+    CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
+    if (t->parked_count >= MAX_PARKED || s->pool != blocks_pool)
+        return false;
+    s->face = NULL;
+    s->next_queued = t->parked;
+    t->parked = s;
+    t->parked_count++;
+    return true;
+}
+
+static struct strand *
+take_parked(struct thread_record *t)
+{
+    struct strand *s = t->parked;
+
+    t->parked = s->next_queued;
+    t->parked_count--;
+    return s;
+}
+
+static void
+dismiss(struct thread_record *t, struct strand *s)
+{
+    s->caller = t->current;
+    (void)strand_switch(t, s, (PyObject *)s);
+    strand_release(s);
+}
+
+struct strand *
+strand_unpark(struct thread_record *t, PyObject *face)
+{
+    while (t->parked) {
+        struct strand *s = take_parked(t);
+
+        if (CO_UNLIKELY(s->pool != blocks_pool)) {
+            dismiss(t, s);
+            continue;
+        }
+        s->face = face;
+        if (CO_UNLIKELY(s->trace_hook && !s->slice.trace))
+            Py_CLEAR(s->trace_hook); /* its trace function was taken away */
+        return s;
+    }
+    return NULL;
+}
+
+void
+strand_dismiss_parked(struct thread_record *t)
+{
+    while (t->parked)
+        dismiss(t, take_parked(t));
 }
 
 /* --- unwinding ---------------------------------------------------------- */
@@ -393,7 +476,7 @@ strand_drop(struct strand *s)
 {
     CO_ASSERT(!s->dropped);
     s->dropped = true;
-    s->next_dropped = s->thread->dropped;
+    s->next_queued = s->thread->dropped;
     s->thread->dropped = s;
 }
 
@@ -405,7 +488,7 @@ strand_unwind_dropped(struct thread_record *t)
     while ((s = t->dropped) != NULL) {
         PyObject *face = s->face;
 
-        t->dropped = s->next_dropped;
+        t->dropped = s->next_queued;
         s->dropped = false;
         (void)s->ops->unwind(face);
         Py_DECREF(face);

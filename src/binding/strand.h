@@ -19,6 +19,7 @@
 #include "block.h"
 #include "check.h"
 #include "ctx.h"
+#include "error.h"
 #include "pool.h"
 
 struct module_state;
@@ -50,20 +51,18 @@ struct strand {
     struct strand *caller; /* who entered it and is switched to when it yields
                               or ends; NULL while it is suspended, and for a
                               face that chooses whom to switch to */
-    PyObject *face;        /* borrowed; NULL for a thread's own strand */
+    PyObject *face;        /* borrowed; NULL for a thread's own strand and
+                              when parked */
     const struct face_ops *ops;
     struct pool *pool;
     PyObject *const *args; /* that its first call holds, for the collector */
     Py_ssize_t nargs;
     struct strand *next, **link; /* among those started in this thread */
-    struct strand *next_dropped; /* only valid in thread->dropped */
+    struct strand *next_queued;  /* in thread->dropped or thread->parked */
+    PyObject *trace_hook; /* threading.settrace()'s that has given a strand
+                             that is parked its trace function, or NULL */
     bool finished;
     bool dropped; /* it is in thread->dropped, which owns the face */
-};
-
-/* An exception on its way from one strand to another. */
-struct error {
-    PyObject *type, *value, *traceback;
 };
 
 /* What a face keeps for a thread, at the beginning of a structure of its own.
@@ -80,6 +79,8 @@ struct thread_record {
     struct strand *current;
     struct strand *started; /* and not finished */
     struct strand *dropped; /* by other threads; to be unwound by this one */
+    struct strand *parked;  /* and ready for another face */
+    unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
     struct error error;   /* only valid during a switch that passes NULL */
@@ -139,20 +140,6 @@ strand_context(struct thread_record *t)
  * PoolExhausted. */
 struct strand *strand_create(struct thread_record *t, PyObject *face,
                              const struct face_ops *ops, ctx_entry *entry);
-
-/* Takes the exception that is set / sets the one that was taken. */
-static inline void
-error_take(struct error *error)
-{
-    PyErr_Fetch(&error->type, &error->value, &error->traceback);
-}
-
-static inline void
-error_restore(struct error *error)
-{
-    PyErr_Restore(error->type, error->value, error->traceback);
-    error->type = error->value = error->traceback = NULL;
-}
 
 /* The steps before the stacks are switched and after, from here to there. No
  * Python code runs and nothing is allocated between them. */
@@ -248,6 +235,18 @@ void strand_prime(struct thread_record *t, struct strand *to, int budget);
 _Noreturn void strand_leave(struct strand *strand, struct strand *to,
                             void *value);
 
+/* For an entry that does one piece of work after another: keeps the running
+ * strand for the next face, unless enough are kept. If so, the entry switches
+ * to whoever waits for it. When that comes back, strand->face is the next one
+ * or, if it must leave, NULL. */
+bool strand_park(struct strand *strand);
+
+/* A parked strand, for that face, or NULL. May run Python code. */
+struct strand *strand_unpark(struct thread_record *t, PyObject *face);
+
+/* Lets the parked strands of the thread end. May run Python code. */
+void strand_dismiss_parked(struct thread_record *t);
+
 /* Arguments that a strand owns while it makes its first call: they belonged to
  * its starter, who goes on at our first switch. */
 enum { STRAND_FEW = 4 };
@@ -267,6 +266,10 @@ bool strand_call_hold(struct strand_call *call, struct strand *strand,
 /* To be called right before the first call, if tstate_is_traced(). Runs Python
  * code, so that arguments must be held by then. */
 void strand_begin_trace(struct strand *strand);
+
+/* The same for a strand that may have been parked. A tool that traces gets one
+ * trace function for each strand, not for each piece of work. */
+void strand_renew_trace(struct strand *strand);
 
 /* Calls fn with them and drops them. */
 PyObject *strand_call_make(struct strand_call *call, PyObject *fn);

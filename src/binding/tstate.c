@@ -5,6 +5,7 @@
 
 #include "internal/pycore_frame.h"
 #include "internal/pycore_gc.h"
+#include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
 
 /* Measured bytes of C stack from one call counted by the recursion counter to
@@ -57,6 +58,12 @@ tstate_outermost(struct tstate_slice *s)
 }
 
 bool
+tstate_is_collecting(PyThreadState *ts)
+{
+    return ts->interp->gc.collecting;
+}
+
+bool
 tstate_is_finalizing(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -100,29 +107,80 @@ tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
     Py_XDECREF(unused);
 }
 
-void
-tstate_begin_trace(PyThreadState *ts)
+PyObject *
+tstate_trace_hook(PyThreadState *ts)
 {
     PyObject *name = PyUnicode_FromString("threading");
     PyObject *threading = name ? PyImport_GetModule(name) : NULL;
-    PyObject *trace = NULL, *set, *result = NULL;
+    PyObject *hook = NULL;
 
     Py_XDECREF(name);
     if (threading) {
         PyThreadState_EnterTracing(ts); /* this is not the program's call */
-        trace = PyObject_CallMethod(threading, "gettrace", NULL);
+        hook = PyObject_CallMethod(threading, "gettrace", NULL);
         PyThreadState_LeaveTracing(ts);
+        Py_DECREF(threading);
     }
-    if (trace && trace != Py_None) {
-        set = PySys_GetObject("settrace");
-        if (set)
-            result = PyObject_CallOneArg(set, trace);
-    }
-    Py_XDECREF(threading);
-    Py_XDECREF(trace);
-    Py_XDECREF(result);
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(NULL);
+    if (hook == Py_None)
+        Py_CLEAR(hook);
+    return hook;
+}
+
+void
+tstate_begin_trace(PyThreadState *ts)
+{
+    PyObject *hook = tstate_trace_hook(ts);
+    PyObject *set = hook ? PySys_GetObject("settrace") : NULL;
+    PyObject *result = set ? PyObject_CallOneArg(set, hook) : NULL;
+
+    if (set && !result)
+        PyErr_WriteUnraisable(NULL);
+    Py_XDECREF(hook);
+    Py_XDECREF(result);
+}
+
+void
+tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other)
+{
+    PyObject *unused = ts->c_traceobj;
+
+    if (!other->trace)
+        return;
+    ts->c_tracefunc = other->trace;
+    ts->c_traceobj = Py_XNewRef(other->trace_arg);
+    Py_XDECREF(unused);
+}
+
+/* --- awaitables --------------------------------------------------------- */
+
+bool
+tstate_is_awaited(PyObject *coroutine)
+{
+    PyObject *awaited;
+    bool is;
+
+    if (((PyCoroObject *)coroutine)->cr_frame_state == FRAME_CREATED)
+        return false;
+    awaited = PyObject_GetAttrString(coroutine, "cr_await");
+    is = awaited && awaited != Py_None;
+    Py_XDECREF(awaited);
+    return is;
+}
+
+bool
+tstate_is_awaitable(PyObject *generator)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyCodeObject *code = PyGen_GetCode((PyGenObject *)generator);
+    int flags = code->co_flags;
+
+    Py_DECREF(code);
+#else
+    int flags = ((PyGenObject *)generator)->gi_code->co_flags;
+#endif
+    return flags & CO_ITERABLE_COROUTINE;
 }
 
 #ifdef CO_COUNTS_TRASH

@@ -158,6 +158,14 @@ tstate_set_tracing(PyThreadState *ts, int tracing)
  * reported as unraisable. */
 void tstate_begin_trace(PyThreadState *ts);
 
+/* threading.settrace()'s function, a new reference, or NULL without an
+ * exception set if there is none. Runs Python code. */
+PyObject *tstate_trace_hook(PyThreadState *ts);
+
+/* Gives the running chain, which is traced, the trace function of one that is
+ * not running. May run Python code. */
+void tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other);
+
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
@@ -315,7 +323,17 @@ int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
  * or NULL without an exception if it has none. */
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
 
+/* Whether the coroutine waits for something, and so is driven by somebody. */
+bool tstate_is_awaited(PyObject *coroutine);
+
+/* Whether `await` takes the generator: types.coroutine() has made it so. */
+bool tstate_is_awaitable(PyObject *generator);
+
 bool tstate_is_finalizing(void);
+
+/* Whether the garbage collector is at work, below the running chain or another.
+ */
+bool tstate_is_collecting(PyThreadState *ts);
 
 /* Lets the finalizer of an object be called once more. */
 void tstate_forget_finalized(PyObject *op);

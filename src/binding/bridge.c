@@ -1,0 +1,1111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The awaitable face of a strand: a Bridge is what `await` drives, like a
+ * coroutine of an `async def`, and its chain of calls is suspended by await_()
+ * at any depth. There are two kinds: one calls a function, one drives another
+ * coroutine, below which await_() then works.
+ *
+ * Its strand does one step: the call, or what is between two plain awaits of
+ * the coroutine that it drives. Strands are parked between steps, so that only
+ * chains that wait in await_() occupy one.
+ *
+ *      state      strand  top
+ *      CREATED    NULL    NULL
+ *      ENTERED    yes *   NULL  a step is running, or waits for something that
+ *                               it entered in turn  (* NULL while it is made)
+ *      SUSPENDED  yes     yes   in await_(), which the strand `top` called:
+ * this one, or a Coroutine's that it has entered SUSPENDED  NULL    NULL  in a
+ * plain await of the coroutine that it drives FINISHED   NULL    NULL
+ *
+ * Like the coroutine of an `async def`, a step runs in the context of whoever
+ * drives it and sees the exception which that is handling.
+ *
+ * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
+ */
+#include "bridge.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "blocks.h"
+#include "module.h"
+#include "thread_name.h"
+
+enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
+
+enum step { CALL, SEND, THROW, CLOSE };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *target; /* the function to call, NULL once it has ended; or the
+                         coroutine to drive */
+    PyObject *args;   /* of the call, a tuple; or NULL */
+    PyObject *names;  /* of those by keyword, which come last; or NULL */
+    PyObject *weakrefs;
+    PyObject *sent;    /* only valid while a step begins: its value, or NULL */
+    PyObject *awaited; /* borrowed from await_(); only valid with top */
+    struct strand *strand, *top;
+    enum state state;
+    enum step step;       /* what the strand does or will do */
+    PySendResult outcome; /* of the last step */
+    bool drives;          /* a coroutine, rather than calling a function */
+    bool closing;         /* await_() must not wait */
+    bool shares_context;  /* only valid with top: with who drove it there */
+} Bridge;
+
+static void
+assert_consistent(const Bridge *self)
+{
+    (void)self;
+    CO_ASSERT(!self->strand || self->state == ENTERED ||
+              self->state == SUSPENDED);
+    CO_ASSERT((self->top != NULL) ==
+              (self->strand != NULL && self->state == SUSPENDED));
+    CO_ASSERT(!self->strand || self->strand->face == (PyObject *)self);
+    CO_ASSERT(!self->strand ||
+              (self->strand->caller != NULL) == (self->state == ENTERED));
+}
+
+static const struct face_ops ops;
+
+/* --- errors ------------------------------------------------------------- */
+
+static PySendResult
+raise_foreign(struct thread_record *t, Bridge *self)
+{
+    PyObject *owner = thread_name(self->strand->thread->ident);
+    PyObject *here = owner ? thread_name(t->ident) : NULL;
+
+    if (here)
+        PyErr_Format(t->state->coroutine_error,
+                     "%R waits in await_() in thread %U and can only go on "
+                     "there, not in thread %U: a loop and its tasks stay in "
+                     "one thread",
+                     self, owner, here);
+    Py_XDECREF(owner);
+    Py_XDECREF(here);
+    return PYGEN_ERROR;
+}
+
+static PySendResult
+raise_entered(Bridge *self)
+{
+    PyErr_Format(PyExc_ValueError, "%R is already executing", self);
+    return PYGEN_ERROR;
+}
+
+static PySendResult
+raise_finished(Bridge *self)
+{
+    PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited %R", self);
+    return PYGEN_ERROR;
+}
+
+/* --- the strand --------------------------------------------------------- */
+
+static PyObject *
+call(Bridge *self)
+{
+    PyObject *args = self->args, *names = self->names;
+    Py_ssize_t n;
+
+    if (CO_LIKELY(!args))
+        return PyObject_CallNoArgs(self->target);
+    n = PyTuple_GET_SIZE(args);
+    if (names)
+        n -= PyTuple_GET_SIZE(names);
+    return PyObject_Vectorcall(self->target, &PyTuple_GET_ITEM(args, 0),
+                               (size_t)n, names);
+}
+
+/* Throws the exception that is set into an iterator that waits; *result gets
+ * what it yields or returns. */
+static PySendResult
+throw_into(PyObject *it, PyObject **result)
+{
+    struct error error;
+    PyObject *method;
+
+    *result = NULL;
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    if (error.traceback)
+        PyException_SetTraceback(error.value, error.traceback);
+    /* As a coroutine does: who closes it does not expect another value. */
+    if (PyErr_GivenExceptionMatches(error.type, PyExc_GeneratorExit)) {
+        method = PyObject_GetAttrString(it, "close");
+        if (method) {
+            PyObject *closed = PyObject_CallNoArgs(method);
+
+            Py_DECREF(method);
+            if (!closed)
+                goto failed;
+            Py_DECREF(closed);
+        } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();
+        } else {
+            goto failed;
+        }
+        error_restore(&error);
+        return PYGEN_ERROR;
+    }
+    method = PyObject_GetAttrString(it, "throw");
+    if (!method) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            goto failed;
+        PyErr_Clear();
+        error_restore(&error);
+        return PYGEN_ERROR;
+    }
+    *result = PyObject_CallOneArg(method, error.value);
+    Py_DECREF(method);
+    Py_DECREF(error.type);
+    Py_DECREF(error.value);
+    Py_XDECREF(error.traceback);
+    if (*result)
+        return PYGEN_NEXT;
+    *result = error_take_stop_iteration();
+    return *result ? PYGEN_RETURN : PYGEN_ERROR;
+
+failed:
+    Py_DECREF(error.type);
+    Py_DECREF(error.value);
+    Py_XDECREF(error.traceback);
+    return PYGEN_ERROR;
+}
+
+static PyObject *
+do_step(Bridge *self)
+{
+    PyObject *sent = self->sent, *result = NULL;
+
+    self->sent = NULL;
+    switch (self->step) {
+    case CALL:
+        result = call(self);
+        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
+        break;
+    case SEND:
+        self->outcome = PyIter_Send(self->target, sent, &result);
+        break;
+    case THROW:
+        error_restore(&self->strand->thread->error);
+        self->outcome = throw_into(self->target, &result);
+        break;
+    case CLOSE:
+        result = PyObject_CallMethod(self->target, "close", NULL);
+        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
+        break;
+    }
+    Py_XDECREF(sent);
+    return result;
+}
+
+/* The bottom of the stack. */
+static void
+bridge_main(void *value)
+{
+    struct strand *s = value;
+
+    STRAND_ARRIVE(s);
+    while (s->face) {
+        struct strand *caller;
+        PyObject *result;
+
+        if (tstate_is_traced(s->thread->ts))
+            strand_renew_trace(s);
+        result = do_step((Bridge *)s->face);
+        caller = s->caller;
+        if (!result)
+            error_take(&s->thread->error);
+        if (CO_UNLIKELY(!strand_park(s)))
+            strand_leave(s, caller, result);
+        (void)strand_switch(s->thread, caller, result);
+    }
+    strand_leave(s, s->caller, (PyObject *)s);
+}
+
+/* --- driving it --------------------------------------------------------- */
+
+static void
+entered(struct thread_record *t, Bridge *self, struct strand *s)
+{
+    Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
+    s->caller = t->current;
+    s->root.exc.previous_item = t->ts->exc_info;
+    self->state = ENTERED;
+    assert_consistent(self);
+}
+
+static void
+finish(Bridge *self)
+{
+    self->state = FINISHED;
+    Py_CLEAR(self->args);
+    Py_CLEAR(self->names);
+    /* What a finished coroutine was called is still asked for. */
+    if (!self->drives)
+        Py_CLEAR(self->target);
+}
+
+/* The strand has done its step and is parked or has ended. */
+static void
+give_up_strand(Bridge *self, struct strand *s)
+{
+    PyObject *context, *exception;
+
+    self->strand = NULL;
+    if (CO_UNLIKELY(s->finished)) {
+        strand_release(s);
+        return;
+    }
+    context = s->slice.context;
+    exception = s->root.exc.exc_value;
+    s->slice.context = NULL;
+    s->root.exc.exc_value = NULL;
+    Py_XDECREF(context);
+    Py_XDECREF(exception);
+}
+
+/* What follows each switch to it. Steals value, which is NULL if an exception
+ * is set. */
+static PySendResult
+left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
+{
+    PySendResult outcome = PYGEN_NEXT;
+
+    s->caller = NULL;
+    s->root.exc.previous_item = NULL;
+    if (self->top) {
+        self->state = SUSPENDED;
+    } else {
+        outcome = self->outcome;
+        self->state = SUSPENDED;
+        if (outcome == PYGEN_NEXT) {
+            give_up_strand(self, s);
+        } else {
+            struct error error;
+
+            self->state = FINISHED;
+            if (!value)
+                error_take(&error);
+            give_up_strand(self, s);
+            finish(self);
+            if (!value) {
+                error_restore(&error);
+                /* A coroutine sees to this itself. */
+                if (!self->drives &&
+                    CO_UNLIKELY(PyErr_ExceptionMatches(PyExc_StopIteration)))
+                    error_hide_stop_iteration();
+            }
+        }
+    }
+    *result = value;
+    Py_DECREF(self);
+    return outcome;
+}
+
+/* A step on a strand that waits for one, or a new one. Steals sent; if that is
+ * NULL and the step is THROW, an exception is set. */
+static PySendResult
+begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
+      PyObject **result)
+{
+    enum state before = self->state;
+    PyObject *context;
+    struct strand *s;
+    bool parked;
+
+    CO_ASSERT(!self->strand && before != ENTERED && before != FINISHED);
+    if (step == THROW)
+        error_take(&t->error);
+    self->state = ENTERED; /* to whatever runs while it gets a strand */
+    context = strand_context(t);
+    s = context ? strand_unpark(t, (PyObject *)self) : NULL;
+    parked = s != NULL;
+    if (context && !s)
+        s = strand_create(t, (PyObject *)self, &ops, bridge_main);
+    if (CO_UNLIKELY(!s)) {
+        self->state = before;
+        Py_XDECREF(context);
+        Py_XDECREF(sent);
+        *result = NULL;
+        return PYGEN_ERROR;
+    }
+    s->slice.context = context;
+    self->strand = s;
+    self->step = step;
+    self->sent = sent;
+    entered(t, self, s);
+    return left(self, s,
+                parked ? strand_switch(t, s, (PyObject *)s)
+                       : strand_begin(t, s, s, blocks_budget),
+                result);
+}
+
+/* Goes on in await_(). Steals value; NULL passes on the exception that is set.
+ */
+static PySendResult
+resume(struct thread_record *t, Bridge *self, PyObject *value,
+       PyObject **result)
+{
+    struct strand *s = self->strand, *top = self->top;
+    PyObject *context = t->ts->context;
+
+    CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
+    if (!value)
+        error_take(&t->error);
+    if (CO_UNLIKELY(top->slice.context != context) && self->shares_context) {
+        PyObject *before = top->slice.context;
+
+        top->slice.context = Py_XNewRef(context);
+        context = before; /* it is used by whoever has left it to us */
+    } else {
+        context = NULL;
+    }
+    self->top = NULL;
+    self->awaited = NULL;
+    entered(t, self, s);
+    value = strand_switch(t, top, value);
+    Py_XDECREF(context);
+    return left(self, s, value, result);
+}
+
+static PySendResult
+bridge_send(PyObject *op, PyObject *value, PyObject **result)
+{
+    Bridge *self = (Bridge *)op;
+    struct thread_record *t = thread_record_enter();
+
+    *result = NULL;
+    if (CO_UNLIKELY(!t))
+        return PYGEN_ERROR;
+    switch (self->state) {
+    case ENTERED:
+        return raise_entered(self);
+    case FINISHED:
+        return raise_finished(self);
+    case SUSPENDED:
+        if (!self->strand)
+            return begin(t, self, SEND, Py_NewRef(value), result);
+        if (CO_UNLIKELY(self->strand->thread != t))
+            return raise_foreign(t, self);
+        return resume(t, self, Py_NewRef(value), result);
+    case CREATED:
+        break;
+    }
+    if (self->drives)
+        return begin(t, self, SEND, Py_NewRef(value), result);
+    if (CO_UNLIKELY(value != Py_None)) {
+        PyErr_Format(PyExc_TypeError,
+                     "can't send a value other than None to %R, which has not "
+                     "started",
+                     self);
+        return PYGEN_ERROR;
+    }
+    return begin(t, self, CALL, NULL, result);
+}
+
+/* With an exception set. */
+static PySendResult
+bridge_throw_set(struct thread_record *t, Bridge *self, PyObject **result)
+{
+    *result = NULL;
+    if (self->state == CREATED && !self->drives) {
+        struct error error;
+
+        error_take(&error);
+        finish(self);
+        error_restore(&error);
+        return PYGEN_ERROR;
+    }
+    if (self->strand)
+        return resume(t, self, NULL, result);
+    return begin(t, self, THROW, NULL, result);
+}
+
+/* Raises GeneratorExit in it, during which await_() does not wait. */
+static PySendResult
+bridge_exit(struct thread_record *t, Bridge *self, PyObject **result)
+{
+    PySendResult outcome;
+
+    self->closing = true;
+    if (self->strand) {
+        PyErr_SetNone(PyExc_GeneratorExit);
+        outcome = resume(t, self, NULL, result);
+    } else {
+        outcome = begin(t, self, CLOSE, NULL, result);
+    }
+    self->closing = false;
+    if (outcome == PYGEN_ERROR &&
+        (PyErr_ExceptionMatches(PyExc_GeneratorExit) ||
+         PyErr_ExceptionMatches(PyExc_StopIteration))) {
+        PyErr_Clear();
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    if (outcome == PYGEN_NEXT) {
+        Py_CLEAR(*result);
+        PyErr_Format(PyExc_RuntimeError, "%R ignored GeneratorExit", self);
+        return PYGEN_ERROR;
+    }
+    return outcome;
+}
+
+/* --- as an iterator ----------------------------------------------------- */
+
+static PyObject *
+as_iterator(PySendResult outcome, PyObject *result)
+{
+    if (outcome != PYGEN_RETURN)
+        return result;
+    error_set_stop_iteration(result);
+    return NULL;
+}
+
+static PyObject *
+bridge_iternext(PyObject *op)
+{
+    PyObject *result;
+    PySendResult outcome = bridge_send(op, Py_None, &result);
+
+    return as_iterator(outcome, result);
+}
+
+static PyObject *
+bridge_send_method(PyObject *op, PyObject *value)
+{
+    PyObject *result;
+    PySendResult outcome = bridge_send(op, value, &result);
+
+    return as_iterator(outcome, result);
+}
+
+static PyObject *
+bridge_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    Bridge *self = (Bridge *)op;
+    struct thread_record *t = thread_record_enter();
+    struct error error;
+    PyObject *result;
+    PySendResult outcome;
+
+    if (!t)
+        return NULL;
+    if (nargs < 1 || nargs > 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "throw() takes an exception, or its type, value and "
+                     "traceback (%zd arguments given)",
+                     nargs);
+        return NULL;
+    }
+    if (error_set_thrown(args[0], nargs > 1 ? args[1] : NULL,
+                         nargs > 2 ? args[2] : NULL) < 0)
+        return NULL;
+    /* Only now: making the exception may have run Python code. */
+    error_take(&error);
+    if (self->state == ENTERED)
+        outcome = raise_entered(self);
+    else if (self->state == FINISHED)
+        outcome = raise_finished(self);
+    else if (self->strand && self->strand->thread != t)
+        outcome = raise_foreign(t, self);
+    else
+        outcome = PYGEN_NEXT;
+    if (outcome == PYGEN_ERROR) {
+        Py_DECREF(error.type);
+        Py_XDECREF(error.value);
+        Py_XDECREF(error.traceback);
+        return NULL;
+    }
+    error_restore(&error);
+    outcome = bridge_throw_set(t, self, &result);
+    return as_iterator(outcome, result);
+}
+
+static PyObject *
+bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Bridge *self = (Bridge *)op;
+    struct thread_record *t = thread_record_enter();
+    PyObject *result = NULL;
+
+    if (!t)
+        return NULL;
+    if (self->state == ENTERED)
+        (void)raise_entered(self);
+    else if (self->strand && self->strand->thread != t)
+        (void)raise_foreign(t, self);
+    else if (self->state == FINISHED ||
+             (self->state == CREATED && !self->drives))
+        finish(self);
+    else
+        (void)bridge_exit(t, self, &result);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_XDECREF(result);
+    Py_RETURN_NONE;
+}
+
+/* --- await_() ----------------------------------------------------------- */
+
+/* The strand of the innermost Bridge that control is in, or NULL. */
+static struct strand *
+innermost(const struct thread_record *t)
+{
+    struct strand *s = t->current;
+
+    while (s && s->ops != &ops)
+        s = s->caller;
+    return s;
+}
+
+/* An awaitable that nobody will await need not be complained about too. */
+static void
+close_unstarted(struct thread_record *t, PyObject *awaitable)
+{
+    const char *name = Py_TYPE(awaitable)->tp_name;
+    bool unstarted = false;
+    struct error error;
+
+    error_take(&error);
+    if (PyCoro_CheckExact(awaitable)) {
+        PyObject *suspended = PyObject_GetAttrString(awaitable, "cr_suspended");
+        PyObject *frame = PyObject_GetAttrString(awaitable, "cr_frame");
+
+        unstarted = suspended == Py_False && frame && frame != Py_None;
+        Py_XDECREF(suspended);
+        Py_XDECREF(frame);
+    } else if (Py_IS_TYPE(awaitable, t->state->bridge_type)) {
+        unstarted = ((Bridge *)awaitable)->state == CREATED;
+    } else {
+        unstarted = strcmp(name, "async_generator_asend") == 0 ||
+                    strcmp(name, "async_generator_athrow") == 0;
+    }
+    if (unstarted)
+        Py_XDECREF(PyObject_CallMethod(awaitable, "close", NULL));
+    PyErr_Clear(); /* it can't be closed while it is running */
+    error_restore(&error);
+}
+
+static PyObject *
+raise_outside(struct thread_record *t, PyObject *awaitable)
+{
+    const struct strand *s = t->current;
+
+    while (s->caller)
+        s = s->caller;
+    PyErr_SetString(
+        t->state->coroutine_error,
+        s == &t->own
+            ? "await_() where no task can wait for it: call the function that "
+              "comes to it with `await copool.aio.run_sync(function, ...)`, or "
+              "run the program with copool.aio.run(main()), so that it works "
+              "below every `async def`"
+            : "await_() inside a greenlet, which no task waits for: call the "
+              "function that comes to it with `await "
+              "copool.aio.run_sync(function, ...)` instead, or run the program "
+              "with copool.aio.run(main()); below SQLAlchemy's "
+              "greenlet_spawn() use its own await_()");
+    close_unstarted(t, awaitable);
+    return NULL;
+}
+
+/* What `await` would drive: a new reference. */
+static PyObject *
+awaitable_iter(PyObject *awaitable)
+{
+    const PyAsyncMethods *async = Py_TYPE(awaitable)->tp_as_async;
+    PyObject *it;
+
+    if (PyCoro_CheckExact(awaitable)) {
+        if (CO_UNLIKELY(tstate_is_awaited(awaitable))) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "coroutine is being awaited already");
+            return NULL;
+        }
+        return Py_NewRef(awaitable);
+    }
+    if (PyGen_CheckExact(awaitable) && tstate_is_awaitable(awaitable))
+        return Py_NewRef(awaitable);
+    if (CO_UNLIKELY(!async || !async->am_await)) {
+        PyErr_Format(PyExc_TypeError,
+                     "await_() needs an awaitable, not %.200s; pass the "
+                     "coroutine that a call returns, not the function",
+                     Py_TYPE(awaitable)->tp_name);
+        return NULL;
+    }
+    it = async->am_await(awaitable);
+    if (it && CO_UNLIKELY(!PyIter_Check(it) || PyCoro_CheckExact(it))) {
+        PyErr_Format(PyExc_TypeError,
+                     "__await__() of %.200s returned %.200s instead of an "
+                     "iterator",
+                     Py_TYPE(awaitable)->tp_name, Py_TYPE(it)->tp_name);
+        Py_CLEAR(it);
+    }
+    return it;
+}
+
+/* Why the running chain can't be suspended, or NULL. */
+static const char *
+obstacle(struct thread_record *t, struct strand *s)
+{
+    if (CO_UNLIKELY(!s))
+        return "the task that it was called in has gone on without it";
+    if (CO_UNLIKELY(((Bridge *)s->face)->closing))
+        return "its task is being closed, and nobody would let it go on";
+    if (CO_UNLIKELY(tstate_is_collecting(t->ts)))
+        return "the garbage collector has called this finalizer, and nothing "
+               "could be collected until it goes on";
+    return NULL;
+}
+
+/* Hands what an awaitable yields, which it steals, to whoever drives the
+ * innermost Bridge, and takes what that sends, or NULL with the exception that
+ * it throws. False with an exception set if it can't. */
+static bool
+wait_for(struct thread_record *t, PyObject *it, PyObject **value)
+{
+    struct strand *s = innermost(t), *caller;
+    const char *reason = obstacle(t, s);
+    Bridge *self;
+
+    if (CO_UNLIKELY(reason != NULL)) {
+        Py_CLEAR(*value);
+        PyErr_SetNone(PyExc_GeneratorExit); /* closes what has begun */
+        (void)throw_into(it, value);
+        PyErr_Clear();
+        PyErr_Format(t->state->coroutine_error, "await_() can't wait here: %s",
+                     reason);
+        return false;
+    }
+    self = (Bridge *)s->face;
+    caller = s->caller;
+    s->caller = NULL;
+    self->top = t->current;
+    self->awaited = it;
+    self->shares_context = t->ts->context == caller->slice.context;
+    *value = strand_switch(t, caller, *value);
+    return true;
+}
+
+static PyObject *
+core_await(PyObject *module, PyObject *awaitable)
+{
+    struct thread_record *t = thread_record_enter();
+    PyObject *it, *sent, *result = NULL;
+    PySendResult outcome;
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (CO_UNLIKELY(!innermost(t)))
+        return raise_outside(t, awaitable);
+    it = awaitable_iter(awaitable);
+    if (CO_UNLIKELY(!it))
+        return NULL;
+    sent = Py_NewRef(Py_None);
+    for (;;) {
+        if (CO_LIKELY(sent != NULL)) {
+            outcome = PyIter_Send(it, sent, &result);
+            Py_DECREF(sent);
+        } else {
+            outcome = throw_into(it, &result);
+        }
+        if (CO_LIKELY(outcome != PYGEN_NEXT))
+            break;
+        sent = result;
+        if (CO_UNLIKELY(!wait_for(t, it, &sent))) {
+            result = NULL;
+            break;
+        }
+    }
+    Py_DECREF(it);
+    return result;
+}
+
+bool
+bridge_waits_in(const struct strand *s)
+{
+    while (s->caller)
+        s = s->caller;
+    return s->ops == &ops && s->face && ((Bridge *)s->face)->top;
+}
+
+/* --- for the strand ----------------------------------------------------- */
+
+static bool
+is_suspended(const struct strand *s)
+{
+    return s->face && !s->caller;
+}
+
+static bool
+unwind(PyObject *face)
+{
+    Bridge *self = (Bridge *)face;
+    struct error saved;
+    PyObject *result = NULL;
+
+    if (self->state != SUSPENDED || !self->strand)
+        return true; /* it was closed while it waited for this */
+    error_take(&saved);
+    if (bridge_exit(self->strand->thread, self, &result) == PYGEN_ERROR)
+        PyErr_WriteUnraisable(face);
+    Py_XDECREF(result);
+    error_restore(&saved);
+    return true;
+}
+
+static void
+forget(PyObject *face)
+{
+    Bridge *self = (Bridge *)face;
+
+    if (!self)
+        return; /* parked */
+    self->strand = self->top = NULL;
+    self->state = FINISHED;
+}
+
+static const struct face_ops ops = {is_suspended, unwind, forget, true};
+
+/* --- attributes --------------------------------------------------------- */
+
+static PyObject *
+get_from_target(PyObject *op, void *name)
+{
+    Bridge *self = (Bridge *)op;
+    PyObject *target = self->target, *result;
+
+    if (!target) {
+        PyErr_Format(PyExc_AttributeError, "%R has no %s any more", self, name);
+        return NULL;
+    }
+    Py_INCREF(target); /* looking it up may end the call */
+    result = PyObject_GetAttrString(target, name);
+    Py_DECREF(target);
+    return result;
+}
+
+static PyObject *
+get_code(PyObject *op, void *Py_UNUSED(closure))
+{
+    return get_from_target(op, ((Bridge *)op)->drives ? "cr_code" : "__code__");
+}
+
+static PyObject *
+get_from_coroutine(PyObject *op, void *name)
+{
+    if (((Bridge *)op)->drives)
+        return get_from_target(op, name);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+get_frame(PyObject *op, void *Py_UNUSED(closure))
+{
+    Bridge *self = (Bridge *)op;
+    PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
+
+    return frame ? (PyObject *)frame : get_from_coroutine(op, "cr_frame");
+}
+
+static PyObject *
+get_awaited(PyObject *op, void *Py_UNUSED(closure))
+{
+    Bridge *self = (Bridge *)op;
+
+    if (self->top)
+        return Py_NewRef(self->awaited);
+    return get_from_coroutine(op, "cr_await");
+}
+
+static PyObject *
+get_running(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Bridge *)op)->state == ENTERED);
+}
+
+static PyObject *
+get_suspended(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Bridge *)op)->state == SUSPENDED);
+}
+
+static PyObject *
+bridge_repr(PyObject *op)
+{
+    static const char *const states[] = {"created", "running", "suspended",
+                                         "finished"};
+    Bridge *self = (Bridge *)op;
+    const char *state = states[self->state];
+    PyObject *name = self->target ? get_from_target(op, "__qualname__") : NULL;
+    PyObject *text;
+
+    PyErr_Clear();
+    text = name ? PyUnicode_FromFormat("<copool.aio.Bridge of %S, %s, at %p>",
+                                       name, state, self)
+                : PyUnicode_FromFormat("<copool.aio.Bridge, %s, at %p>", state,
+                                       self);
+    Py_XDECREF(name);
+    return text;
+}
+
+/* --- life --------------------------------------------------------------- */
+
+static Bridge *
+alloc(struct thread_record *t, PyObject *target)
+{
+    Bridge *self = PyObject_GC_New(Bridge, t->state->bridge_type);
+
+    if (!self)
+        return NULL;
+    self->target = Py_NewRef(target);
+    self->args = self->names = self->weakrefs = NULL;
+    self->sent = self->awaited = NULL;
+    self->strand = self->top = NULL;
+    self->state = CREATED;
+    self->drives = self->closing = self->shares_context = false;
+    return self;
+}
+
+static int
+bridge_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Bridge *self = (Bridge *)op;
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->target);
+    Py_VISIT(self->args);
+    if (self->top)
+        return strand_traverse(self->strand, visit, arg);
+    return 0;
+}
+
+/* The frames of a suspended chain are freed by unwinding it, in tp_finalize.
+ * The chain may be using the others until then. */
+static int
+bridge_clear(PyObject *op)
+{
+    Bridge *self = (Bridge *)op;
+
+    if (!self->strand) {
+        Py_CLEAR(self->target);
+        Py_CLEAR(self->args);
+        self->state = FINISHED;
+    }
+    return 0;
+}
+
+static void
+bridge_finalize(PyObject *op)
+{
+    Bridge *self = (Bridge *)op;
+    struct strand *s = self->strand;
+    struct error saved;
+
+    if (self->state == CREATED && !self->drives) {
+        error_take(&saved);
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                             "run_sync() of %R was never awaited",
+                             self->target) < 0)
+            PyErr_WriteUnraisable(op);
+        error_restore(&saved);
+    } else if (!s || self->state != SUSPENDED) {
+        return;
+    } else if (tstate_is_finalizing()) {
+        strand_abandon(s);
+    } else if (s->thread->ts != tstate_get()) {
+        Py_INCREF(self);
+        strand_drop(s);
+    } else {
+        (void)unwind(op);
+    }
+}
+
+static void
+bridge_dealloc(PyObject *op)
+{
+    Bridge *self = (Bridge *)op;
+    PyTypeObject *type = Py_TYPE(op);
+
+    assert_consistent(self);
+    if (CO_UNLIKELY(self->state == CREATED || self->top) &&
+        PyObject_CallFinalizerFromDealloc(op) < 0)
+        return;
+    PyObject_GC_UnTrack(op);
+    if (CO_UNLIKELY(self->weakrefs != NULL))
+        PyObject_ClearWeakRefs(op);
+    Py_CLEAR(self->target);
+    Py_CLEAR(self->args);
+    Py_CLEAR(self->names);
+    PyObject_GC_Del(op);
+    Py_DECREF(type);
+}
+
+/* --- functions of the module -------------------------------------------- */
+
+static PyObject *
+core_run_sync(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *names)
+{
+    struct thread_record *t = thread_record_get();
+    Bridge *self;
+    Py_ssize_t n;
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (CO_UNLIKELY(nargs < 1)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "run_sync() needs the function to call");
+        return NULL;
+    }
+    if (CO_UNLIKELY(!Py_TYPE(args[0])->tp_call)) {
+        PyErr_Format(PyExc_TypeError,
+                     "run_sync() needs a callable, not %.200s; pass the "
+                     "function itself and then its arguments",
+                     Py_TYPE(args[0])->tp_name);
+        return NULL;
+    }
+    self = alloc(t, args[0]);
+    if (CO_UNLIKELY(!self))
+        return NULL;
+    n = nargs - 1 + (names ? PyTuple_GET_SIZE(names) : 0);
+    if (n) {
+        self->args = PyTuple_New(n);
+        if (CO_UNLIKELY(!self->args)) {
+            self->state = FINISHED;
+            Py_DECREF(self);
+            return NULL;
+        }
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(self->args, i, Py_NewRef(args[1 + i]));
+        self->names = Py_XNewRef(names);
+    }
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static PyObject *
+core_drive(PyObject *module, PyObject *coroutine)
+{
+    struct thread_record *t = thread_record_get();
+    Bridge *self;
+
+    if (CO_UNLIKELY(!t))
+        return NULL;
+    if (Py_IS_TYPE(coroutine, t->state->bridge_type))
+        return Py_NewRef(coroutine);
+    self = alloc(t, coroutine);
+    if (CO_UNLIKELY(!self))
+        return NULL;
+    self->drives = true;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static PyObject *
+core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    return PyBool_FromLong(innermost(t) != NULL);
+}
+
+/* --- the type ----------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"send", bridge_send_method, METH_O,
+     PyDoc_STR("send($self, value, /)\n--\n\n"
+               "Go on with value; return what is awaited next.")},
+    {"throw", _PyCFunction_CAST(bridge_throw), METH_FASTCALL,
+     PyDoc_STR("throw($self, exc, value=None, traceback=None, /)\n--\n\n"
+               "Raise exc where it waits; return what is awaited next.")},
+    {"close", bridge_close, METH_NOARGS,
+     PyDoc_STR("close($self, /)\n--\n\n"
+               "End it by raising GeneratorExit in it.")},
+    {NULL, NULL, 0, NULL},
+};
+
+/* The names are those of a coroutine, which asyncio shows in its messages. */
+static PyGetSetDef getset[] = {
+    {"__name__", get_from_target, NULL, NULL, "__name__"},
+    {"__qualname__", get_from_target, NULL, NULL, "__qualname__"},
+    {"cr_code", get_code, NULL, NULL, NULL},
+    {"cr_origin", get_from_coroutine, NULL, NULL, "cr_origin"},
+    {"cr_frame", get_frame, NULL,
+     PyDoc_STR("The frame that has called await_(), else the coroutine's."),
+     NULL},
+    {"cr_await", get_awaited, NULL, PyDoc_STR("What it waits for, or None."),
+     NULL},
+    {"cr_running", get_running, NULL, NULL, NULL},
+    {"cr_suspended", get_suspended, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Bridge, weakrefs), READONLY,
+     NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc,
+     PyDoc_STR("A call, or a coroutine, below which await_() works.\n\n"
+               "Made by run_sync(); awaited like a coroutine.")},
+    {Py_tp_dealloc, bridge_dealloc},
+    {Py_tp_finalize, bridge_finalize},
+    {Py_tp_traverse, bridge_traverse},
+    {Py_tp_clear, bridge_clear},
+    {Py_tp_repr, bridge_repr},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, bridge_iternext},
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, bridge_send},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "copool.aio.Bridge",
+    .basicsize = sizeof(Bridge),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+             Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};
+
+static PyMethodDef functions[] = {
+    {"await_", core_await, METH_O,
+     PyDoc_STR("await_($module, awaitable, /)\n--\n\n"
+               "Wait for awaitable in a plain function; return its result.\n\n"
+               "Works below run_sync() and below every task of run().")},
+    {"run_sync", _PyCFunction_CAST(core_run_sync),
+     METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("run_sync($module, fn, /, *args, **kwargs)\n--\n\n"
+               "An awaitable that calls fn, below which await_() works.")},
+    {"can_await", core_can_await, METH_NOARGS,
+     PyDoc_STR("can_await($module, /)\n--\n\n"
+               "Whether await_() has a task that can wait.")},
+    {"_drive", core_drive, METH_O,
+     PyDoc_STR("A coroutine that drives another one, below which await_() "
+               "works.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+bridge_init(PyObject *module, struct module_state *state)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+
+    if (!type)
+        return -1;
+    state->bridge_type = (PyTypeObject *)type;
+    if (PyModule_AddType(module, state->bridge_type) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "error.h"
+
+int
+error_set_thrown(PyObject *type, PyObject *value, PyObject *traceback)
+{
+    if (traceback == Py_None)
+        traceback = NULL;
+    if (traceback && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "throw() third argument must be a traceback object");
+        return -1;
+    }
+    if (PyExceptionClass_Check(type)) {
+        Py_INCREF(type);
+        Py_XINCREF(value);
+        Py_XINCREF(traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        PyErr_Restore(type, value, traceback);
+        return 0;
+    }
+    if (!PyExceptionInstance_Check(type)) {
+        PyErr_Format(PyExc_TypeError,
+                     "exceptions must be classes, or instances, not %.200s",
+                     Py_TYPE(type)->tp_name);
+        return -1;
+    }
+    if (value && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError,
+                        "instance exception may not have a separate value");
+        return -1;
+    }
+    if (!traceback)
+        traceback = PyException_GetTraceback(type);
+    else
+        Py_INCREF(traceback);
+    PyErr_Restore(Py_NewRef(Py_TYPE(type)), Py_NewRef(type), traceback);
+    return 0;
+}
+
+static void
+take_normalized(struct error *error)
+{
+    error_take(error);
+    PyErr_NormalizeException(&error->type, &error->value, &error->traceback);
+    if (error->traceback)
+        PyException_SetTraceback(error->value, error->traceback);
+}
+
+static void
+drop(struct error *error)
+{
+    Py_DECREF(error->type);
+    Py_DECREF(error->value);
+    Py_XDECREF(error->traceback);
+}
+
+void
+error_raise_here(void)
+{
+    struct error error;
+
+    take_normalized(&error);
+    PyErr_SetObject(error.type, error.value);
+    drop(&error);
+}
+
+/* An instance, since a tuple or an exception would be taken apart. */
+void
+error_set_stop_iteration(PyObject *value)
+{
+    PyObject *stop;
+
+    if (value == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration);
+    } else {
+        stop = PyObject_CallOneArg(PyExc_StopIteration, value);
+        if (stop)
+            PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_XDECREF(stop);
+    }
+    Py_DECREF(value);
+}
+
+PyObject *
+error_take_stop_iteration(void)
+{
+    struct error error;
+    PyObject *value;
+
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration))
+        return NULL;
+    take_normalized(&error);
+    value = Py_NewRef(((PyStopIterationObject *)error.value)->value);
+    drop(&error);
+    return value;
+}
+
+void
+error_hide_stop_iteration(void)
+{
+    struct error stop, error;
+
+    take_normalized(&stop);
+    PyErr_SetString(PyExc_RuntimeError, "coroutine raised StopIteration");
+    error_take(&error);
+    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
+    PyException_SetContext(error.value, Py_NewRef(stop.value));
+    PyException_SetCause(error.value, Py_NewRef(stop.value));
+    drop(&stop);
+    error_restore(&error);
+}

@@ -1,0 +1,33 @@
+"""Await from anywhere: plain functions that wait for awaitables.
+
+>>> import asyncio, copool.aio
+>>> def fetch(n):  # an ordinary function, at any depth below a task
+...     copool.aio.await_(asyncio.sleep(0.001))
+...     return n
+>>> async def main():
+...     return [fetch(1), fetch(2)]
+>>> copool.aio.run(main())
+[1, 2]
+
+`run()` and `install()` make it work below every task of a loop; `run_sync()` below
+one call, on any loop. The thread rule is asyncio's: a loop and its tasks stay in one
+thread.
+"""
+
+from copool._core import await_, can_await, run_sync
+from copool.aio._faces import asyncify, enter, function, iterate
+from copool.aio._loop import install, installed, run, uninstall
+
+__all__ = [
+    "asyncify",
+    "await_",
+    "can_await",
+    "enter",
+    "function",
+    "install",
+    "installed",
+    "iterate",
+    "run",
+    "run_sync",
+    "uninstall",
+]
