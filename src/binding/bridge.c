@@ -50,6 +50,8 @@ typedef struct {
     PySendResult outcome; /* of the last step */
     bool drives;          /* a coroutine, rather than calling a function */
     bool closing;         /* await_() must not wait */
+    bool collecting;      /* only valid while entered: garbage, since before */
+    bool finalized;       /* tp_finalize was called, which is once */
     bool shares_context;  /* only valid with top: with who drove it there */
 } Bridge;
 
@@ -118,60 +120,48 @@ call(Bridge *self)
                                (size_t)n, names);
 }
 
-/* Throws the exception that is set into an iterator that waits; *result gets
- * what it yields or returns. */
-static PySendResult
-throw_into(PyObject *it, PyObject **result)
+/* Calls a method that the iterator may lack; result is NULL without an
+ * exception set if it does. */
+static int
+call_if_there(PyObject *it, const char *name, PyObject *arg, PyObject **result)
 {
-    struct error error;
-    PyObject *method;
+    PyObject *method = PyObject_GetAttrString(it, name);
 
     *result = NULL;
-    error_take(&error);
-    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
-    if (error.traceback)
-        PyException_SetTraceback(error.value, error.traceback);
-    /* As a coroutine does: who closes it does not expect another value. */
-    if (PyErr_GivenExceptionMatches(error.type, PyExc_GeneratorExit)) {
-        method = PyObject_GetAttrString(it, "close");
-        if (method) {
-            PyObject *closed = PyObject_CallNoArgs(method);
-
-            Py_DECREF(method);
-            if (!closed)
-                goto failed;
-            Py_DECREF(closed);
-        } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
-            PyErr_Clear();
-        } else {
-            goto failed;
-        }
-        error_restore(&error);
-        return PYGEN_ERROR;
-    }
-    method = PyObject_GetAttrString(it, "throw");
     if (!method) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError))
-            goto failed;
+            return -1;
         PyErr_Clear();
-        error_restore(&error);
+        return 0;
+    }
+    *result =
+        arg ? PyObject_CallOneArg(method, arg) : PyObject_CallNoArgs(method);
+    Py_DECREF(method);
+    return *result ? 1 : -1;
+}
+
+/* Throws an exception, which it steals, into an iterator that waits; *result
+ * gets what that yields or returns. */
+static PySendResult
+throw_into(PyObject *it, PyObject *exc, PyObject **result)
+{
+    /* As a coroutine does: who closes it does not expect another value. */
+    bool closes = PyErr_GivenExceptionMatches(exc, PyExc_GeneratorExit);
+    int called = closes ? call_if_there(it, "close", NULL, result)
+                        : call_if_there(it, "throw", exc, result);
+
+    if (called == 0 || (called > 0 && closes)) {
+        Py_CLEAR(*result);
+        error_raise(exc);
         return PYGEN_ERROR;
     }
-    *result = PyObject_CallOneArg(method, error.value);
-    Py_DECREF(method);
-    Py_DECREF(error.type);
-    Py_DECREF(error.value);
-    Py_XDECREF(error.traceback);
-    if (*result)
+    Py_DECREF(exc);
+    if (called > 0)
         return PYGEN_NEXT;
+    if (closes)
+        return PYGEN_ERROR;
     *result = error_take_stop_iteration();
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
-
-failed:
-    Py_DECREF(error.type);
-    Py_DECREF(error.value);
-    Py_XDECREF(error.traceback);
-    return PYGEN_ERROR;
 }
 
 static PyObject *
@@ -189,8 +179,7 @@ do_step(Bridge *self)
         self->outcome = PyIter_Send(self->target, sent, &result);
         break;
     case THROW:
-        error_restore(&self->strand->thread->error);
-        self->outcome = throw_into(self->target, &result);
+        self->outcome = throw_into(self->target, Py_NewRef(sent), &result);
         break;
     case CLOSE:
         result = PyObject_CallMethod(self->target, "close", NULL);
@@ -234,6 +223,7 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
     self->state = ENTERED;
+    self->collecting = tstate_is_collecting(t->ts);
     assert_consistent(self);
 }
 
@@ -305,8 +295,8 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
     return outcome;
 }
 
-/* A step on a strand that waits for one, or a new one. Steals sent; if that is
- * NULL and the step is THROW, an exception is set. */
+/* A step on a strand that waits for one, or a new one. Steals sent, a value or
+ * an exception. */
 static PySendResult
 begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
       PyObject **result)
@@ -317,8 +307,6 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
     bool parked;
 
     CO_ASSERT(!self->strand && before != ENTERED && before != FINISHED);
-    if (step == THROW)
-        error_take(&t->error);
     self->state = ENTERED; /* to whatever runs while it gets a strand */
     context = strand_context(t);
     s = context ? strand_unpark(t, (PyObject *)self) : NULL;
@@ -333,6 +321,7 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
         return PYGEN_ERROR;
     }
     s->slice.context = context;
+    strand_nest(t, s);
     self->strand = s;
     self->step = step;
     self->sent = sent;
@@ -421,7 +410,7 @@ bridge_throw_set(struct thread_record *t, Bridge *self, PyObject **result)
     }
     if (self->strand)
         return resume(t, self, NULL, result);
-    return begin(t, self, THROW, NULL, result);
+    return begin(t, self, THROW, error_take_raised(), result);
 }
 
 /* Raises GeneratorExit in it, during which await_() does not wait. */
@@ -470,6 +459,11 @@ bridge_iternext(PyObject *op)
     PyObject *result;
     PySendResult outcome = bridge_send(op, Py_None, &result);
 
+    /* The end without an exception: what `await` asks for from 3.12 on. */
+    if (outcome == PYGEN_RETURN && result == Py_None) {
+        Py_DECREF(result);
+        return NULL;
+    }
     return as_iterator(outcome, result);
 }
 
@@ -480,6 +474,19 @@ bridge_send_method(PyObject *op, PyObject *value)
     PySendResult outcome = bridge_send(op, value, &result);
 
     return as_iterator(outcome, result);
+}
+
+/* Two that await it would take each other's values. */
+static PyObject *
+bridge_await(PyObject *op)
+{
+    enum state state = ((Bridge *)op)->state;
+
+    if (CO_UNLIKELY(state == ENTERED || state == SUSPENDED)) {
+        PyErr_Format(PyExc_RuntimeError, "%R is being awaited already", op);
+        return NULL;
+    }
+    return Py_NewRef(op);
 }
 
 static PyObject *
@@ -655,7 +662,8 @@ obstacle(struct thread_record *t, struct strand *s)
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
         return "its task is being closed, and nobody would let it go on";
-    if (CO_UNLIKELY(tstate_is_collecting(t->ts)))
+    if (CO_UNLIKELY(tstate_is_collecting(t->ts)) &&
+        !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
                "could be collected until it goes on";
     return NULL;
@@ -673,9 +681,9 @@ wait_for(struct thread_record *t, PyObject *it, PyObject **value)
 
     if (CO_UNLIKELY(reason != NULL)) {
         Py_CLEAR(*value);
-        PyErr_SetNone(PyExc_GeneratorExit); /* closes what has begun */
-        (void)throw_into(it, value);
-        PyErr_Clear();
+        if (call_if_there(it, "close", NULL, value) < 0)
+            PyErr_WriteUnraisable(it);
+        Py_CLEAR(*value);
         PyErr_Format(t->state->coroutine_error, "await_() can't wait here: %s",
                      reason);
         return false;
@@ -710,7 +718,7 @@ core_await(PyObject *module, PyObject *awaitable)
             outcome = PyIter_Send(it, sent, &result);
             Py_DECREF(sent);
         } else {
-            outcome = throw_into(it, &result);
+            outcome = throw_into(it, error_take_raised(), &result);
         }
         if (CO_LIKELY(outcome != PYGEN_NEXT))
             break;
@@ -857,16 +865,19 @@ bridge_repr(PyObject *op)
 static Bridge *
 alloc(struct thread_record *t, PyObject *target)
 {
-    Bridge *self = PyObject_GC_New(Bridge, t->state->bridge_type);
+    Bridge *self = (Bridge *)free_faces_take(&t->free_bridges);
 
-    if (!self)
-        return NULL;
+    if (CO_UNLIKELY(!self)) {
+        self = PyObject_GC_New(Bridge, t->state->bridge_type);
+        if (!self)
+            return NULL;
+    }
     self->target = Py_NewRef(target);
     self->args = self->names = self->weakrefs = NULL;
     self->sent = self->awaited = NULL;
     self->strand = self->top = NULL;
     self->state = CREATED;
-    self->drives = self->closing = self->shares_context = false;
+    self->drives = self->closing = self->finalized = false;
     return self;
 }
 
@@ -905,6 +916,7 @@ bridge_finalize(PyObject *op)
     struct strand *s = self->strand;
     struct error saved;
 
+    self->finalized = true;
     if (self->state == CREATED && !self->drives) {
         error_take(&saved);
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
@@ -929,6 +941,7 @@ bridge_dealloc(PyObject *op)
 {
     Bridge *self = (Bridge *)op;
     PyTypeObject *type = Py_TYPE(op);
+    struct thread_record *t = thread_record_last;
 
     assert_consistent(self);
     if (CO_UNLIKELY(self->state == CREATED || self->top) &&
@@ -940,6 +953,9 @@ bridge_dealloc(PyObject *op)
     Py_CLEAR(self->target);
     Py_CLEAR(self->args);
     Py_CLEAR(self->names);
+    if (t && t->state->bridge_type == type && !self->finalized &&
+        free_faces_keep(&t->free_bridges, op))
+        return;
     PyObject_GC_Del(op);
     Py_DECREF(type);
 }
@@ -1063,7 +1079,7 @@ static PyType_Slot slots[] = {
     {Py_tp_repr, bridge_repr},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, bridge_iternext},
-    {Py_am_await, PyObject_SelfIter},
+    {Py_am_await, bridge_await},
     {Py_am_send, bridge_send},
     {Py_tp_methods, methods},
     {Py_tp_getset, getset},

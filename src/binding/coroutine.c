@@ -26,22 +26,13 @@ enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
 
 typedef struct {
     PyObject_HEAD
-    PyObject *fn;      /* NULL when finished; links a thread's free list */
+    PyObject *fn;      /* NULL when finished */
     PyObject *context; /* the constructor's, or NULL; NULL once started */
     PyObject *weakrefs;
     struct strand *strand;
     enum state state;
     bool finalized; /* tp_finalize was called, which is once for an object */
 } Coroutine;
-
-/* Faces that a thread keeps to be reused at once. None in builds that look for
- * mistakes, where memory that is freed should be seen to be free. A face on the
- * free list keeps the reference to its type. */
-#if CO_CHECK || defined(Py_REF_DEBUG)
-enum { MAX_FREE = 0 };
-#else
-enum { MAX_FREE = 256 };
-#endif
 
 static void
 assert_consistent(const Coroutine *self)
@@ -488,7 +479,7 @@ static PyObject *
 make(PyTypeObject *type, PyObject *fn, PyObject *context)
 {
     struct thread_record *t = thread_record_last;
-    Coroutine *self;
+    Coroutine *self = NULL;
 
     if (CO_UNLIKELY(!Py_TYPE(fn)->tp_call)) {
         PyErr_Format(PyExc_TypeError,
@@ -508,12 +499,9 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
     }
     /* The record may be that of another thread state in this thread, but not of
      * another interpreter's. */
-    if (CO_LIKELY(t && t->free_faces && t->state->coroutine_type == type)) {
-        self = (Coroutine *)t->free_faces;
-        t->free_faces = self->fn;
-        t->free_count--;
-        Py_SET_REFCNT((PyObject *)self, 1);
-    } else {
+    if (CO_LIKELY(t && t->state->coroutine_type == type))
+        self = (Coroutine *)free_faces_take(&t->free_coroutines);
+    if (CO_UNLIKELY(!self)) {
         self = PyObject_GC_New(Coroutine, type);
         if (!self)
             return NULL;
@@ -632,26 +620,11 @@ coroutine_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->fn);
     Py_CLEAR(self->context);
-    if (t && t->state->coroutine_type == type && t->free_count < MAX_FREE &&
-        !self->finalized) {
-        self->fn = t->free_faces;
-        t->free_faces = op;
-        t->free_count++;
+    if (t && t->state->coroutine_type == type && !self->finalized &&
+        free_faces_keep(&t->free_coroutines, op))
         return;
-    }
     PyObject_GC_Del(op);
     Py_DECREF(type);
-}
-
-static PyObject *
-free_kept(PyObject *face)
-{
-    PyObject *next = ((Coroutine *)face)->fn;
-    PyTypeObject *type = Py_TYPE(face);
-
-    PyObject_GC_Del(face);
-    Py_DECREF(type);
-    return next;
 }
 
 /* --- functions of the module -------------------------------------------- */
@@ -808,7 +781,6 @@ coroutine_init(PyObject *module, struct module_state *state)
     if (!type)
         return -1;
     state->coroutine_type = (PyTypeObject *)type;
-    state->free_coroutine = free_kept;
     state->coroutine_type->tp_vectorcall = coroutine_vectorcall;
     if (PyModule_AddType(module, state->coroutine_type) < 0)
         return -1;

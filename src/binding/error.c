@@ -55,6 +55,23 @@ drop(struct error *error)
     Py_XDECREF(error->traceback);
 }
 
+PyObject *
+error_take_raised(void)
+{
+    struct error error;
+
+    take_normalized(&error);
+    Py_DECREF(error.type);
+    Py_XDECREF(error.traceback);
+    return error.value;
+}
+
+void
+error_raise(PyObject *exc)
+{
+    PyErr_Restore(Py_NewRef(Py_TYPE(exc)), exc, PyException_GetTraceback(exc));
+}
+
 void
 error_raise_here(void)
 {

@@ -28,6 +28,10 @@ error_restore(struct error *error)
     error->type = error->value = error->traceback = NULL;
 }
 
+/* Takes the exception that is set, as one object / sets it; steals it. */
+PyObject *error_take_raised(void);
+void error_raise(PyObject *exc);
+
 /* Sets the exception that throw(type, value, traceback) raises; value and
  * traceback may be NULL. -1 with another one set if these can't be raised. */
 int error_set_thrown(PyObject *type, PyObject *value, PyObject *traceback);

@@ -14,8 +14,6 @@ struct module_state {
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;
-    /* Frees a finished Coroutine that a thread keeps, returns the next one. */
-    PyObject *(*free_coroutine)(PyObject *face);
 };
 
 /* The module that holds the state of the current interpreter, a borrowed

@@ -51,6 +51,19 @@ abandon_all(struct thread_record *t)
         strand_abandon(t->started);
 }
 
+static void
+free_faces_drop(struct free_faces *list)
+{
+    PyObject *face;
+
+    while ((face = free_faces_take(list)) != NULL) {
+        PyTypeObject *type = Py_TYPE(face);
+
+        PyObject_GC_Del(face);
+        Py_DECREF(type);
+    }
+}
+
 /* The destructor of the capsule in the thread state's dictionary. CPython
  * clears that dictionary early when a thread state ends, in the thread itself
  * and with everything still usable, so that coroutines can be unwound.
@@ -64,7 +77,6 @@ record_gone(PyObject *capsule)
     struct thread_record *t = PyCapsule_GetPointer(capsule, record_key);
     bool here = PyThreadState_Get() == t->ts;
     bool inside = t->current != &t->own;
-    PyObject *face;
 
     /* The dictionary is no more: what runs now must not search it. */
     if (here)
@@ -79,8 +91,8 @@ record_gone(PyObject *capsule)
         t->greenlets->gone(t);
     if (here && !inside)
         strand_dismiss_parked(t);
-    while ((face = t->free_faces) != NULL)
-        t->free_faces = t->state->free_coroutine(face);
+    free_faces_drop(&t->free_coroutines);
+    free_faces_drop(&t->free_bridges);
     if (here && inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
     t->ts = NULL;
@@ -344,6 +356,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->finished = false;
     s->dropped = false;
     s->slice.context = NULL;
+    s->slice.depth = 0;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), entry);
     link_started(t, s);
     return s;

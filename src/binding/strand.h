@@ -65,6 +65,53 @@ struct strand {
     bool dropped; /* it is in thread->dropped, which owns the face */
 };
 
+/* Faces of one type that a thread keeps to be reused at once: untracked, and
+ * with their reference to the type. None in builds that look for mistakes,
+ * where memory that is freed should be seen to be free. */
+#if CO_CHECK || defined(Py_REF_DEBUG)
+enum { STRAND_MAX_FREE = 0 };
+#else
+enum { STRAND_MAX_FREE = 256 };
+#endif
+
+struct free_faces {
+    PyObject *first; /* linked by the first field after the head */
+    unsigned count;
+};
+
+static inline PyObject **
+free_faces_link(PyObject *face)
+{
+    return (PyObject **)(face + 1);
+}
+
+/* A face with one reference, for PyObject_GC_Track(), or NULL. */
+static inline PyObject *
+free_faces_take(struct free_faces *list)
+{
+    PyObject *face = list->first;
+
+    if (CO_LIKELY(face != NULL)) {
+        list->first = *free_faces_link(face);
+        list->count--;
+        Py_SET_REFCNT(face, 1);
+    }
+    return face;
+}
+
+/* False if there are enough. The finalizer of a face is called once only: one
+ * that has been called must not come here. */
+static inline bool
+free_faces_keep(struct free_faces *list, PyObject *face)
+{
+    if (list->count >= STRAND_MAX_FREE)
+        return false;
+    *free_faces_link(face) = list->first;
+    list->first = face;
+    list->count++;
+    return true;
+}
+
 /* What a face keeps for a thread, at the beginning of a structure of its own.
  */
 struct thread_extra {
@@ -83,9 +130,8 @@ struct thread_record {
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
-    struct error error;   /* only valid during a switch that passes NULL */
-    PyObject *free_faces; /* finished Coroutine objects, linked by `fn` */
-    unsigned free_count;
+    struct error error; /* only valid during a switch that passes NULL */
+    struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
 };
@@ -234,6 +280,15 @@ void strand_prime(struct thread_record *t, struct strand *to, int budget);
     } while (0)
 _Noreturn void strand_leave(struct strand *strand, struct strand *to,
                             void *value);
+
+/* For a strand that is about to begin a piece of work which is a part of what
+ * the running one does: it is as deep in calls, so that recursion which goes
+ * through many stacks has an end too. */
+static inline void
+strand_nest(struct thread_record *t, struct strand *s)
+{
+    s->slice.depth = tstate_depth(t->ts, &t->current->slice);
+}
 
 /* For an entry that does one piece of work after another: keeps the running
  * strand for the next face, unless enough are kept. If so, the entry switches

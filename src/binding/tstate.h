@@ -166,6 +166,18 @@ PyObject *tstate_trace_hook(PyThreadState *ts);
  * not running. May run Python code. */
 void tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other);
 
+/* How many calls the running chain, which has that slice, is deep. */
+static inline int
+tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
+{
+#ifdef CO_HAS_C_RECURSION
+    (void)s;
+    return ts->py_recursion_limit - ts->py_recursion_remaining;
+#else
+    return ts->recursion_limit - ts->recursion_remaining - s->hidden;
+#endif
+}
+
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
@@ -182,14 +194,13 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
     s->top = ts->datastack_top;
     s->limit = ts->datastack_limit;
     s->context = ts->context;
+    s->depth = tstate_depth(ts, s);
     s->headroom = ts->recursion_headroom;
     s->tracing = ts->tracing;
 #ifdef CO_HAS_C_RECURSION
-    s->depth = ts->py_recursion_limit - ts->py_recursion_remaining;
     s->c_remaining = ts->c_recursion_remaining;
     s->tracing_what = ts->what_event;
 #else
-    s->depth = ts->recursion_limit - ts->recursion_remaining - s->hidden;
     s->tracing_what = ts->tracing_what;
 #endif
 #if PY_VERSION_HEX < 0x030C0000
@@ -250,7 +261,8 @@ void tstate_outermost(struct tstate_slice *slice);
 
 /* What tstate_load() does, for a chain that starts: on a stack that holds
  * `budget` nested calls through C, with its first frames in the data_size bytes
- * at data, which are aligned to 16. Its slice has the context only. */
+ * at data, which are aligned to 16. Its slice has the context and the depth
+ * only. */
 static inline void
 tstate_begin(PyThreadState *ts, struct tstate_slice *s,
              struct tstate_root *root, void *data, size_t data_size, int budget)
@@ -282,13 +294,13 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
     ts->previous_executor = NULL;
 #endif
 #ifdef CO_HAS_C_RECURSION
-    ts->py_recursion_remaining = ts->py_recursion_limit;
+    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
     ts->c_recursion_remaining = budget;
     ts->what_event = -1;
 #else
     s->max_depth = budget;
     s->hidden = tstate_hide(ts, budget);
-    ts->recursion_remaining = ts->recursion_limit - s->hidden;
+    ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
     ts->tracing_what = -1;
     tstate_refresh_tracing(ts);
 #endif
