@@ -43,7 +43,8 @@ typedef struct {
     PyObject *names;  /* of those by keyword, which come last; or NULL */
     PyObject *weakrefs;
     PyObject *sent;    /* only valid while a step begins: its value, or NULL */
-    PyObject *awaited; /* borrowed from await_(); only valid with top */
+    PyObject *awaited; /* owned by await_(); only valid with top */
+    PyObject *const *stack_end; /* of its arguments; only valid with top */
     struct strand *strand, *top;
     enum state state;
     enum step step;       /* what the strand does or will do */
@@ -257,6 +258,15 @@ give_up_strand(Bridge *self, struct strand *s)
     Py_XDECREF(exception);
 }
 
+/* Of garbage that waits in await_() it is this that must be finalized first:
+ * the coroutine that it drives counts as running and can't be closed. */
+static void
+hide_from_collector(Bridge *self, bool hide)
+{
+    if (self->drives && PyCoro_CheckExact(self->target))
+        tstate_set_finalized(self->target, hide);
+}
+
 /* What follows each switch to it. Steals value, which is NULL if an exception
  * is set. */
 static PySendResult
@@ -268,6 +278,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
     s->root.exc.previous_item = NULL;
     if (self->top) {
         self->state = SUSPENDED;
+        hide_from_collector(self, true);
     } else {
         outcome = self->outcome;
         self->state = SUSPENDED;
@@ -354,6 +365,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     }
     self->top = NULL;
     self->awaited = NULL;
+    hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_switch(t, top, value);
     Py_XDECREF(context);
@@ -673,7 +685,8 @@ obstacle(struct thread_record *t, struct strand *s)
  * innermost Bridge, and takes what that sends, or NULL with the exception that
  * it throws. False with an exception set if it can't. */
 static bool
-wait_for(struct thread_record *t, PyObject *it, PyObject **value)
+wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
+         PyObject **value)
 {
     struct strand *s = innermost(t), *caller;
     const char *reason = obstacle(t, s);
@@ -693,13 +706,14 @@ wait_for(struct thread_record *t, PyObject *it, PyObject **value)
     s->caller = NULL;
     self->top = t->current;
     self->awaited = it;
+    self->stack_end = stack_end;
     self->shares_context = t->ts->context == caller->slice.context;
     *value = strand_switch(t, caller, *value);
     return true;
 }
 
 static PyObject *
-core_await(PyObject *module, PyObject *awaitable)
+core_await(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = thread_record_enter();
     PyObject *it, *sent, *result = NULL;
@@ -707,9 +721,16 @@ core_await(PyObject *module, PyObject *awaitable)
 
     if (CO_UNLIKELY(!t))
         return NULL;
+    if (CO_UNLIKELY(nargs != 1)) {
+        PyErr_Format(PyExc_TypeError,
+                     "await_() takes one argument, the awaitable (%zd given); "
+                     "asyncio.gather() waits for several",
+                     nargs);
+        return NULL;
+    }
     if (CO_UNLIKELY(!innermost(t)))
-        return raise_outside(t, awaitable);
-    it = awaitable_iter(awaitable);
+        return raise_outside(t, args[0]);
+    it = awaitable_iter(args[0]);
     if (CO_UNLIKELY(!it))
         return NULL;
     sent = Py_NewRef(Py_None);
@@ -723,7 +744,7 @@ core_await(PyObject *module, PyObject *awaitable)
         if (CO_LIKELY(outcome != PYGEN_NEXT))
             break;
         sent = result;
-        if (CO_UNLIKELY(!wait_for(t, it, &sent))) {
+        if (CO_UNLIKELY(!wait_for(t, it, args + nargs, &sent))) {
             result = NULL;
             break;
         }
@@ -875,6 +896,7 @@ alloc(struct thread_record *t, PyObject *target)
     self->target = Py_NewRef(target);
     self->args = self->names = self->weakrefs = NULL;
     self->sent = self->awaited = NULL;
+    self->stack_end = NULL;
     self->strand = self->top = NULL;
     self->state = CREATED;
     self->drives = self->closing = self->finalized = false;
@@ -889,9 +911,12 @@ bridge_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->target);
     Py_VISIT(self->args);
-    if (self->top)
-        return strand_traverse(self->strand, visit, arg);
-    return 0;
+    if (!self->top)
+        return 0;
+    Py_VISIT(self->awaited);
+    return strand_traverse(self->strand,
+                           self->top == self->strand ? self->stack_end : NULL,
+                           visit, arg);
 }
 
 /* The frames of a suspended chain are freed by unwinding it, in tp_finalize.
@@ -1096,7 +1121,7 @@ static PyType_Spec spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"await_", core_await, METH_O,
+    {"await_", _PyCFunction_CAST(core_await), METH_FASTCALL,
      PyDoc_STR("await_($module, awaitable, /)\n--\n\n"
                "Wait for awaitable in a plain function; return its result.\n\n"
                "Works below run_sync() and below every task of run().")},

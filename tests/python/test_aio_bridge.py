@@ -738,6 +738,22 @@ def test_a_dropped_coroutine_is_closed_below_await():
     assert log == [GeneratorExit, "fn"]
 
 
+def test_a_dropped_coroutine_is_closed_in_a_plain_await_after_one_below():
+    async def main():
+        await_(Step())
+        try:
+            await Step()
+        finally:
+            log.append("finally")
+
+    log = []
+    b = _drive(main())
+    b.send(None)
+    b.send(None)
+    del b
+    assert log == ["finally"]
+
+
 def test_an_error_while_a_dropped_call_ends_is_unraisable(unraisable):
     def fn():
         try:
@@ -768,6 +784,39 @@ def test_a_cycle_through_a_suspended_call_is_collected():
     gc.collect()
     assert not alive()
     assert log == [GeneratorExit, "fn"]
+
+
+@pytest.mark.parametrize("drives", [False, True])
+def test_a_cycle_through_what_is_awaited_is_collected(unraisable, drives):
+    """As that of a task with an event that nobody else knows."""
+
+    class Awaited:
+        def __await__(self):
+            yield
+
+    async def coroutine(awaited):
+        await awaited
+
+    async def main():
+        fn(log)
+
+    def fn(log, *args):
+        try:
+            str(await_(coroutine(awaited())))
+        finally:
+            log.append("finally")
+
+    log = []
+    thing = Awaited()
+    awaited = weakref.ref(thing)
+    thing.bridge = _drive(main()) if drives else run_sync(fn, log)
+    thing.bridge.send(None)
+    del thing
+    assert not log
+    gc.collect()
+    assert log == ["finally"]
+    assert not awaited()
+    assert not unraisable
 
 
 def test_a_cycle_through_a_driven_coroutine_is_collected():
