@@ -46,6 +46,7 @@ typedef struct {
     PyObject *awaited; /* owned by await_(); only valid with top */
     PyObject *const *stack_end; /* of its arguments; only valid with top */
     struct strand *strand, *top;
+    int atomic; /* blocks of atomic() that it is in */
     enum state state;
     enum step step;       /* what the strand does or will do */
     PySendResult outcome; /* of the last step */
@@ -674,6 +675,8 @@ obstacle(struct thread_record *t, struct strand *s)
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
         return "its task is being closed, and nobody would let it go on";
+    if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
+        return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(tstate_is_collecting(t->ts)) &&
         !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
@@ -898,6 +901,7 @@ alloc(struct thread_record *t, PyObject *target)
     self->sent = self->awaited = NULL;
     self->stack_end = NULL;
     self->strand = self->top = NULL;
+    self->atomic = 0;
     self->state = CREATED;
     self->drives = self->closing = self->finalized = false;
     return self;
@@ -1046,6 +1050,34 @@ core_drive(PyObject *module, PyObject *coroutine)
     return (PyObject *)self;
 }
 
+/* The Bridge in which await_() must not wait until core_release() gets it, or
+ * None if it can't anyway. */
+static PyObject *
+core_hold(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+    struct strand *s = t ? innermost(t) : NULL;
+
+    if (!t)
+        return NULL;
+    if (!s)
+        Py_RETURN_NONE;
+    ((Bridge *)s->face)->atomic++;
+    return Py_NewRef(s->face);
+}
+
+static PyObject *
+core_release(PyObject *module, PyObject *held)
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    if (Py_IS_TYPE(held, t->state->bridge_type))
+        ((Bridge *)held)->atomic--;
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
@@ -1132,6 +1164,8 @@ static PyMethodDef functions[] = {
     {"can_await", core_can_await, METH_NOARGS,
      PyDoc_STR("can_await($module, /)\n--\n\n"
                "Whether await_() has a task that can wait.")},
+    {"_hold", core_hold, METH_NOARGS, NULL},
+    {"_release", core_release, METH_O, NULL},
     {"_drive", core_drive, METH_O,
      PyDoc_STR("A coroutine that drives another one, below which await_() "
                "works.")},
