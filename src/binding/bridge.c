@@ -396,8 +396,6 @@ bridge_send(PyObject *op, PyObject *value, PyObject **result)
     case CREATED:
         break;
     }
-    if (self->drives)
-        return begin(t, self, SEND, Py_NewRef(value), result);
     if (CO_UNLIKELY(value != Py_None)) {
         PyErr_Format(PyExc_TypeError,
                      "can't send a value other than None to %R, which has not "
@@ -405,7 +403,7 @@ bridge_send(PyObject *op, PyObject *value, PyObject **result)
                      self);
         return PYGEN_ERROR;
     }
-    return begin(t, self, CALL, NULL, result);
+    return begin(t, self, self->drives ? SEND : CALL, Py_NewRef(value), result);
 }
 
 /* With an exception set. */
