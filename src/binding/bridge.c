@@ -43,8 +43,10 @@ typedef struct {
     PyObject *names;  /* of those by keyword, which come last; or NULL */
     PyObject *weakrefs;
     PyObject *sent;    /* only valid while a step begins: its value, or NULL */
-    PyObject *awaited; /* borrowed from await_(); only valid with top */
+    PyObject *awaited; /* owned by await_(); only valid with top */
+    PyObject *const *stack_end; /* of its arguments; only valid with top */
     struct strand *strand, *top;
+    int atomic; /* blocks of atomic() that it is in */
     enum state state;
     enum step step;       /* what the strand does or will do */
     PySendResult outcome; /* of the last step */
@@ -257,6 +259,15 @@ give_up_strand(Bridge *self, struct strand *s)
     Py_XDECREF(exception);
 }
 
+/* Of garbage that waits in await_() it is this that must be finalized first:
+ * the coroutine that it drives counts as running and can't be closed. */
+static void
+hide_from_collector(Bridge *self, bool hide)
+{
+    if (self->drives && PyCoro_CheckExact(self->target))
+        tstate_set_finalized(self->target, hide);
+}
+
 /* What follows each switch to it. Steals value, which is NULL if an exception
  * is set. */
 static PySendResult
@@ -268,6 +279,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
     s->root.exc.previous_item = NULL;
     if (self->top) {
         self->state = SUSPENDED;
+        hide_from_collector(self, true);
     } else {
         outcome = self->outcome;
         self->state = SUSPENDED;
@@ -354,6 +366,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     }
     self->top = NULL;
     self->awaited = NULL;
+    hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_switch(t, top, value);
     Py_XDECREF(context);
@@ -662,6 +675,8 @@ obstacle(struct thread_record *t, struct strand *s)
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
         return "its task is being closed, and nobody would let it go on";
+    if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
+        return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(tstate_is_collecting(t->ts)) &&
         !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
@@ -673,7 +688,8 @@ obstacle(struct thread_record *t, struct strand *s)
  * innermost Bridge, and takes what that sends, or NULL with the exception that
  * it throws. False with an exception set if it can't. */
 static bool
-wait_for(struct thread_record *t, PyObject *it, PyObject **value)
+wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
+         PyObject **value)
 {
     struct strand *s = innermost(t), *caller;
     const char *reason = obstacle(t, s);
@@ -693,13 +709,14 @@ wait_for(struct thread_record *t, PyObject *it, PyObject **value)
     s->caller = NULL;
     self->top = t->current;
     self->awaited = it;
+    self->stack_end = stack_end;
     self->shares_context = t->ts->context == caller->slice.context;
     *value = strand_switch(t, caller, *value);
     return true;
 }
 
 static PyObject *
-core_await(PyObject *module, PyObject *awaitable)
+core_await(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = thread_record_enter();
     PyObject *it, *sent, *result = NULL;
@@ -707,9 +724,16 @@ core_await(PyObject *module, PyObject *awaitable)
 
     if (CO_UNLIKELY(!t))
         return NULL;
+    if (CO_UNLIKELY(nargs != 1)) {
+        PyErr_Format(PyExc_TypeError,
+                     "await_() takes one argument, the awaitable (%zd given); "
+                     "asyncio.gather() waits for several",
+                     nargs);
+        return NULL;
+    }
     if (CO_UNLIKELY(!innermost(t)))
-        return raise_outside(t, awaitable);
-    it = awaitable_iter(awaitable);
+        return raise_outside(t, args[0]);
+    it = awaitable_iter(args[0]);
     if (CO_UNLIKELY(!it))
         return NULL;
     sent = Py_NewRef(Py_None);
@@ -723,7 +747,7 @@ core_await(PyObject *module, PyObject *awaitable)
         if (CO_LIKELY(outcome != PYGEN_NEXT))
             break;
         sent = result;
-        if (CO_UNLIKELY(!wait_for(t, it, &sent))) {
+        if (CO_UNLIKELY(!wait_for(t, it, args + nargs, &sent))) {
             result = NULL;
             break;
         }
@@ -875,7 +899,9 @@ alloc(struct thread_record *t, PyObject *target)
     self->target = Py_NewRef(target);
     self->args = self->names = self->weakrefs = NULL;
     self->sent = self->awaited = NULL;
+    self->stack_end = NULL;
     self->strand = self->top = NULL;
+    self->atomic = 0;
     self->state = CREATED;
     self->drives = self->closing = self->finalized = false;
     return self;
@@ -889,9 +915,12 @@ bridge_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->target);
     Py_VISIT(self->args);
-    if (self->top)
-        return strand_traverse(self->strand, visit, arg);
-    return 0;
+    if (!self->top)
+        return 0;
+    Py_VISIT(self->awaited);
+    return strand_traverse(self->strand,
+                           self->top == self->strand ? self->stack_end : NULL,
+                           visit, arg);
 }
 
 /* The frames of a suspended chain are freed by unwinding it, in tp_finalize.
@@ -1021,6 +1050,34 @@ core_drive(PyObject *module, PyObject *coroutine)
     return (PyObject *)self;
 }
 
+/* The Bridge in which await_() must not wait until core_release() gets it, or
+ * None if it can't anyway. */
+static PyObject *
+core_hold(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t = thread_record_get();
+    struct strand *s = t ? innermost(t) : NULL;
+
+    if (!t)
+        return NULL;
+    if (!s)
+        Py_RETURN_NONE;
+    ((Bridge *)s->face)->atomic++;
+    return Py_NewRef(s->face);
+}
+
+static PyObject *
+core_release(PyObject *module, PyObject *held)
+{
+    struct thread_record *t = thread_record_get();
+
+    if (!t)
+        return NULL;
+    if (Py_IS_TYPE(held, t->state->bridge_type))
+        ((Bridge *)held)->atomic--;
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
@@ -1096,7 +1153,7 @@ static PyType_Spec spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"await_", core_await, METH_O,
+    {"await_", _PyCFunction_CAST(core_await), METH_FASTCALL,
      PyDoc_STR("await_($module, awaitable, /)\n--\n\n"
                "Wait for awaitable in a plain function; return its result.\n\n"
                "Works below run_sync() and below every task of run().")},
@@ -1107,6 +1164,8 @@ static PyMethodDef functions[] = {
     {"can_await", core_can_await, METH_NOARGS,
      PyDoc_STR("can_await($module, /)\n--\n\n"
                "Whether await_() has a task that can wait.")},
+    {"_hold", core_hold, METH_NOARGS, NULL},
+    {"_release", core_release, METH_O, NULL},
     {"_drive", core_drive, METH_O,
      PyDoc_STR("A coroutine that drives another one, below which await_() "
                "works.")},

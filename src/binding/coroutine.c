@@ -568,7 +568,7 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->fn);
     Py_VISIT(self->context);
     if (self->state == SUSPENDED)
-        return strand_traverse(self->strand, visit, arg);
+        return strand_traverse(self->strand, NULL, visit, arg);
     return 0;
 }
 

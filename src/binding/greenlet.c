@@ -160,7 +160,7 @@ greenlet_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->pimpl->run);
     Py_VISIT(self->pimpl->context);
     if (is_suspended(self))
-        return strand_traverse(self->pimpl->strand, visit, arg);
+        return strand_traverse(self->pimpl->strand, NULL, visit, arg);
     return 0;
 }
 
@@ -232,7 +232,7 @@ greenlet_dealloc(PyObject *op)
     if (g && CO_UNLIKELY(g->strand != NULL)) {
         if (!PyObject_GC_IsTracked(op))
             PyObject_GC_Track(op);
-        tstate_forget_finalized(op);
+        tstate_set_finalized(op, false);
         if (PyObject_CallFinalizerFromDealloc(op) < 0) {
             /* The dealloc of a subclass, which called us, goes on to drop the
              * object's reference to its type. */

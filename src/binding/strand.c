@@ -399,11 +399,12 @@ strand_release(struct strand *s)
 }
 
 int
-strand_traverse(struct strand *s, visitproc visit, void *arg)
+strand_traverse(struct strand *s, PyObject *const *stack_end, visitproc visit,
+                void *arg)
 {
     for (Py_ssize_t i = 0; i < s->nargs; i++)
         Py_VISIT(s->args[i]);
-    return tstate_traverse(&s->slice, &s->root, visit, arg);
+    return tstate_traverse(&s->slice, &s->root, stack_end, visit, arg);
 }
 
 /* --- parking ------------------------------------------------------------ */

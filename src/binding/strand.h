@@ -104,7 +104,7 @@ free_faces_take(struct free_faces *list)
 static inline bool
 free_faces_keep(struct free_faces *list, PyObject *face)
 {
-    if (list->count >= STRAND_MAX_FREE)
+    if (list->count == STRAND_MAX_FREE)
         return false;
     *free_faces_link(face) = list->first;
     list->first = face;
@@ -332,8 +332,9 @@ PyObject *strand_call_make(struct strand_call *call, PyObject *fn);
 /* Drops them without a call. May run Python code. */
 void strand_call_drop(struct strand_call *call);
 
-/* Visits what a suspended strand owns. */
-int strand_traverse(struct strand *strand, visitproc visit, void *arg);
+/* Visits what a suspended strand owns; stack_end as in tstate_traverse(). */
+int strand_traverse(struct strand *strand, PyObject *const *stack_end,
+                    visitproc visit, void *arg);
 
 /* Gives the block of a finished strand back. May run Python code (a context
  * that nobody else holds is freed); keeps a set exception. */

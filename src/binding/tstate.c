@@ -74,11 +74,14 @@ tstate_is_finalizing(void)
 }
 
 void
-tstate_forget_finalized(PyObject *op)
+tstate_set_finalized(PyObject *op, bool finalized)
 {
     PyGC_Head *head = (PyGC_Head *)op - 1;
 
-    head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
+    if (finalized)
+        head->_gc_prev |= (uintptr_t)_PyGC_PREV_MASK_FINALIZED;
+    else
+        head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
 /* --- tracing ------------------------------------------------------------ */
@@ -231,17 +234,23 @@ innermost(const struct tstate_slice *s)
 #endif
 }
 
+static PyCodeObject *
+frame_code(const _PyInterpreterFrame *frame)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return (PyCodeObject *)frame->f_executable;
+#else
+    return frame->f_code;
+#endif
+}
+
 /* A frame in the middle of a call into C has not recorded how much of its
  * evaluation stack is in use (stacktop < 0). What lies there is not visited;
  * then a cycle through it alone is not collected, which is safe. */
 static int
 traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
 {
-#if PY_VERSION_HEX >= 0x030D0000
-    PyCodeObject *code = (PyCodeObject *)frame->f_executable;
-#else
-    PyCodeObject *code = frame->f_code;
-#endif
+    PyCodeObject *code = frame_code(frame);
     int n = frame->stacktop >= 0 ? frame->stacktop : code->co_nlocalsplus;
 
     Py_VISIT(frame->frame_obj);
@@ -257,23 +266,43 @@ traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
     return 0;
 }
 
+/* But if the arguments of that call are on the evaluation stack, they are what
+ * is on top of it. */
+static int
+traverse_stack(_PyInterpreterFrame *frame, PyObject *const *end,
+               visitproc visit, void *arg)
+{
+    PyCodeObject *code = frame_code(frame);
+    PyObject *const *slot = frame->localsplus + code->co_nlocalsplus;
+
+    if (frame->stacktop >= 0 || end < slot || end > slot + code->co_stacksize)
+        return 0;
+    for (; slot < end; slot++)
+        Py_VISIT(*slot);
+    return 0;
+}
+
 int
 tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
-                visitproc visit, void *arg)
+                PyObject *const *stack_end, visitproc visit, void *arg)
 {
-    _PyInterpreterFrame *frame;
+    _PyInterpreterFrame *frame = innermost(s);
+    int result = 0;
 
+    if (stack_end && frame)
+        result = traverse_stack(frame, stack_end, visit, arg);
+    if (result)
+        return result;
     Py_VISIT(s->context);
     if (s->trace)
         Py_VISIT(s->trace_arg);
     Py_VISIT(root->exc.exc_value);
-    for (frame = innermost(s); frame; frame = frame->previous) {
+    for (; frame; frame = frame->previous) {
         /* The frames of generators are visited by these, and those of the
          * interpreter itself own nothing. */
         if (frame->owner != FRAME_OWNED_BY_THREAD)
             continue;
-        int result = traverse_frame(frame, visit, arg);
-
+        result = traverse_frame(frame, visit, arg);
         if (result)
             return result;
     }

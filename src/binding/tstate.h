@@ -327,9 +327,11 @@ bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 
-/* Visits what the frames of a chain that is not running own. */
+/* Visits what the frames of a chain that is not running own. stack_end, or
+ * NULL, is the end of the arguments of the call in which the innermost one is.
+ */
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
-                    visitproc visit, void *arg);
+                    PyObject *const *stack_end, visitproc visit, void *arg);
 
 /* The innermost Python frame of a chain that is not running: a new reference,
  * or NULL without an exception if it has none. */
@@ -347,8 +349,8 @@ bool tstate_is_finalizing(void);
  */
 bool tstate_is_collecting(PyThreadState *ts);
 
-/* Lets the finalizer of an object be called once more. */
-void tstate_forget_finalized(PyObject *op);
+/* Whether the finalizer of an object counts as called, which it is once. */
+void tstate_set_finalized(PyObject *op, bool finalized);
 
 #ifdef CO_COUNTS_TRASH
 /* How deep in deallocations the running chain is. */

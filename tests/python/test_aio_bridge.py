@@ -17,7 +17,7 @@ import pytest
 import copool
 from copool import Coroutine, CoroutineError, yield_
 from copool._core import _drive, _greenlet_names
-from copool.aio import await_, can_await, run_sync
+from copool.aio import atomic, await_, can_await, run_sync
 
 
 class Step:
@@ -341,6 +341,54 @@ def test_a_context_that_the_call_entered_stays_its_own():
     assert own.run(var.get) == "inside"
 
 
+# --- atomic blocks ---
+
+
+def test_an_atomic_block_forbids_to_wait_at_any_depth():
+    async def waits():
+        try:
+            await Step()
+        finally:
+            log.append("closed")
+
+    def fn():
+        with atomic():
+            assert await_(ready(1)) == 1
+            for awaitable in (waits(), run_sync(lambda: await_(waits()))):
+                with pytest.raises(CoroutineError, match="in a block of copool"):
+                    await_(awaitable)
+            with atomic():
+                pass
+            with pytest.raises(CoroutineError, match="in a block of copool"):
+                Coroutine(await_).enter(waits())
+        return await_(Step())
+
+    log = []
+    assert finish(run_sync(fn), 5) == 5
+    assert log == ["closed"] * 3
+
+
+def test_an_atomic_block_ends_with_an_exception_and_may_be_used_again():
+    def fn():
+        block = atomic()
+        for _ in range(2):
+            with pytest.raises(KeyError), block:
+                raise KeyError
+            await_(Step())
+
+    finish(run_sync(fn))
+    with atomic(), pytest.raises(CoroutineError, match="no task"):
+        await_(ready())
+
+
+def test_an_atomic_block_binds_nobody_else():
+    def blocks():
+        with atomic():
+            finish(run_sync(await_, Step()))
+
+    finish(run_sync(blocks))
+
+
 # --- with coroutines and greenlets ---
 
 
@@ -579,6 +627,7 @@ def test_a_value_cannot_be_sent_before_the_start():
     b = _drive(ready())
     with pytest.raises(TypeError, match="just-started"):
         b.send(1)
+    b.close()
 
 
 def test_another_thread_cannot_go_on():
@@ -738,6 +787,22 @@ def test_a_dropped_coroutine_is_closed_below_await():
     assert log == [GeneratorExit, "fn"]
 
 
+def test_a_dropped_coroutine_is_closed_in_a_plain_await_after_one_below():
+    async def main():
+        await_(Step())
+        try:
+            await Step()
+        finally:
+            log.append("finally")
+
+    log = []
+    b = _drive(main())
+    b.send(None)
+    b.send(None)
+    del b
+    assert log == ["finally"]
+
+
 def test_an_error_while_a_dropped_call_ends_is_unraisable(unraisable):
     def fn():
         try:
@@ -768,6 +833,39 @@ def test_a_cycle_through_a_suspended_call_is_collected():
     gc.collect()
     assert not alive()
     assert log == [GeneratorExit, "fn"]
+
+
+@pytest.mark.parametrize("drives", [False, True])
+def test_a_cycle_through_what_is_awaited_is_collected(unraisable, drives):
+    """As that of a task with an event that nobody else knows."""
+
+    class Awaited:
+        def __await__(self):
+            yield
+
+    async def coroutine(awaited):
+        await awaited
+
+    async def main():
+        fn(log)
+
+    def fn(log, *args):
+        try:
+            str(await_(coroutine(awaited())))
+        finally:
+            log.append("finally")
+
+    log = []
+    thing = Awaited()
+    awaited = weakref.ref(thing)
+    thing.bridge = _drive(main()) if drives else run_sync(fn, log)
+    thing.bridge.send(None)
+    del thing
+    assert not log
+    gc.collect()
+    assert log == ["finally"]
+    assert not awaited()
+    assert not unraisable
 
 
 def test_a_cycle_through_a_driven_coroutine_is_collected():

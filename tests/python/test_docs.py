@@ -6,9 +6,12 @@ import pytest
 
 import copool
 import copool._pool
+import copool.aio
 
 
-@pytest.mark.parametrize("module", [copool, copool._pool], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [copool, copool._pool, copool.aio], ids=lambda m: m.__name__
+)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.failed == 0

@@ -15,11 +15,12 @@ thread.
 """
 
 from copool._core import await_, can_await, run_sync
-from copool.aio._faces import asyncify, enter, function, iterate
+from copool.aio._faces import asyncify, atomic, enter, function, iterate
 from copool.aio._loop import install, installed, run, uninstall
 
 __all__ = [
     "asyncify",
+    "atomic",
     "await_",
     "can_await",
     "enter",

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
-from copool._core import await_, run_sync
+from copool._core import Bridge, _hold, _release, await_, run_sync
 
-__all__ = ["asyncify", "enter", "function", "iterate"]
+__all__ = ["asyncify", "atomic", "enter", "function", "iterate"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,3 +84,21 @@ class enter(Generic[T]):
         traceback: TracebackType | None,
     ) -> bool | None:
         return await_(self._aexit(self._manager, kind, value, traceback))
+
+
+class atomic:
+    """A block in which nothing else of the loop runs: `with atomic(): ...`.
+
+    An `await_()` in it that would have to wait raises CoroutineError instead, whatever
+    depth of calls it is at. One that need not wait, and a plain `await`, which can be
+    seen, are not affected. Does nothing where `await_()` doesn't work anyway.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Bridge[object] | None] = []
+
+    def __enter__(self) -> None:
+        self._held.append(_hold())
+
+    def __exit__(self, *_: object) -> None:
+        _release(self._held.pop())

@@ -1,0 +1,365 @@
+"""What a loop, a thread or a process leaves suspended; tools that trace it."""
+
+import sys
+
+import pytest
+
+PRELUDE = """
+import asyncio, atexit, gc, os, sys, threading, warnings
+import copool
+from copool.aio import await_, run, run_sync
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+class Step:
+    def __await__(self):
+        yield
+
+def waits(name="call", step=None):
+    try:
+        await_(step or Step())
+    finally:
+        say("finally", name, type(sys.exception()).__name__)
+
+async def task(name="task"):
+    waits(name, asyncio.Event().wait())
+"""
+
+# Script, exit status, what it prints, what it writes to stderr.
+ENDS = {
+    "the process, with a suspended call": (
+        "b = run_sync(waits); b.send(None)",
+        0,
+        ["finally call GeneratorExit"],
+        "",
+    ),
+    "the process, with a parked stack": ("run_sync(int).close()", 0, [], ""),
+    "the loop, with suspended tasks": (
+        """
+async def main():
+    global kept
+    kept = [asyncio.create_task(task()) for i in range(2)]
+    await asyncio.sleep(0)
+    say("end")
+run(main())
+""",
+        0,
+        ["end", "finally task CancelledError", "finally task CancelledError"],
+        "",
+    ),
+    "the loop, which drops tasks when it is closed": (
+        """
+loop = asyncio.new_event_loop()
+copool.aio.install(loop)
+t = loop.create_task(task())
+loop.run_until_complete(asyncio.sleep(0))
+loop.close()
+say("closed")
+t._log_destroy_pending = False
+del t
+gc.collect()
+say("end")
+""",
+        0,
+        ["closed", "finally task GeneratorExit", "end"],
+        "",
+    ),
+    "the process, with a loop that was closed over its tasks": (
+        """
+loop = asyncio.new_event_loop()
+copool.aio.install(loop)
+t = loop.create_task(task())
+loop.run_until_complete(asyncio.sleep(0))
+loop.close()
+t._log_destroy_pending = False
+""",
+        0,
+        ["finally task GeneratorExit"],
+        "",
+    ),
+    "the task, by sys.exit()": (
+        """
+async def main():
+    t = asyncio.create_task(task())
+    await asyncio.sleep(0)
+    await run_sync(sys.exit, 3)
+run(main())
+""",
+        3,
+        ["finally task CancelledError"],
+        "",
+    ),
+    "the process, by os._exit()": (
+        "b = run_sync(waits); b.send(None)\\nrun_sync(os._exit, 4).send(None)",
+        4,
+        [],
+        "",
+    ),
+    "a thread, with its own loop": (
+        """
+def work():
+    b = run_sync(waits, "left over")
+    b.send(None)
+    async def main():
+        t = asyncio.create_task(task())
+        await asyncio.sleep(0)
+        kept.append(b)
+    run(main())
+kept = []
+t = threading.Thread(target=work)
+t.start()
+t.join()
+say("joined", copool.stats().live)
+""",
+        0,
+        ["finally task CancelledError", "finally left over GeneratorExit", "joined 0"],
+        "",
+    ),
+    "the child of a fork, which goes on below the call": (
+        """
+def forks():
+    await_(Step())
+    pid = os.fork()
+    await_(Step())
+    if pid:
+        os.waitpid(pid, 0)
+    say("parent" if pid else "child")
+b = run_sync(forks)
+list(b)
+""",
+        0,
+        ["child", "parent"],
+        "",
+    ),
+    "the child of a fork, whose other thread had calls": (
+        """
+ready, go = threading.Event(), threading.Event()
+def work():
+    global b
+    b = run_sync(waits)
+    b.send(None)
+    ready.set()
+    go.wait()
+t = threading.Thread(target=work)
+t.start()
+ready.wait()
+warnings.simplefilter("ignore")
+pid = os.fork()
+if not pid:
+    try:
+        b.send(None)
+    except RuntimeError as error:
+        say("child:", "cannot reuse" in str(error))
+    list(run_sync(int))
+    say("child ends")
+    os._exit(0)
+os.waitpid(pid, 0)
+go.set()
+t.join()
+""",
+        0,
+        ["child: True", "child ends", "finally call GeneratorExit"],
+        "",
+    ),
+    "an error while the process ends": (
+        """
+def bad():
+    try:
+        await_(Step())
+    finally:
+        raise KeyError("x")
+b = run_sync(bad); b.send(None)
+""",
+        0,
+        [],
+        "KeyError: 'x'",
+    ),
+    "nothing, since it waits while it is closed": (
+        """
+def stubborn():
+    try:
+        await_(Step())
+    finally:
+        try:
+            await_(Step())
+        finally:
+            say("really")
+b = run_sync(stubborn); b.send(None)
+""",
+        0,
+        ["really"],
+        "is being closed",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_what_ends_closes_its_calls(python, what):
+    script, code, lines, errors = ENDS[what]
+    done = python(PRELUDE + script.replace("\\n", "\n"))
+    assert (done.lines, done.code) == (lines, code), done.errors
+    assert errors in done.errors
+    assert bool(errors) == bool(done.errors), done.errors
+
+
+def test_a_hundred_thousand_tasks_wait_at_once(python):
+    done = python(
+        PRELUDE
+        + """
+async def one(i):
+    await asyncio.sleep(0)
+    return await_(gate) + i
+
+async def main():
+    global gate
+    gate = asyncio.get_running_loop().create_future()
+    tasks = [asyncio.create_task(one(i)) for i in range(100_000)]
+    while copool.stats().live < 100_000:
+        await asyncio.sleep(0)
+    gate.set_result(1)
+    return sum(await asyncio.gather(*tasks))
+
+say(run(main()) == 100_000 + sum(range(100_000)))
+"""
+    )
+    assert done.lines == ["True"], done.errors
+
+
+# A tool that follows calls and returns, as coverage does, is right only if what is
+# on a stack of its own has a trace function of its own.
+FOLLOW = """
+wrong, followers = [], 0
+
+class Follower:
+    def __init__(self):
+        global followers
+        followers += 1
+        self.stack = []
+
+    def __call__(self, frame, event, arg):
+        if event == "call":
+            self.stack.append(frame)
+        elif self.stack[-1:] != [frame]:
+            wrong.append((event, frame.f_code.co_name, frame.f_lineno))
+        elif event == "return":
+            self.stack.pop()
+        return self
+
+def begin(frame, event, arg):
+    follower = Follower()
+    sys.settrace(follower)
+    return follower(frame, event, arg)
+
+def deep(n):
+    if n:
+        return deep(n - 1)
+    await_(asyncio.sleep(0))
+    return n
+
+async def one():
+    for i in range(50):
+        await asyncio.sleep(0)
+        deep(3)
+        await run_sync(deep, 2)
+
+async def main():
+    await asyncio.gather(*(one() for _ in range(3)))
+"""
+
+
+def test_each_stack_has_the_trace_function_that_threads_would_get(python):
+    done = python(
+        PRELUDE
+        + FOLLOW
+        + """
+threading.settrace(begin)
+sys.settrace(begin)
+run(main())
+sys.settrace(None)
+threading.settrace(None)
+say("wrong", wrong, followers < 12)
+"""
+    )
+    assert (done.lines, done.errors) == (["wrong [] True"], "")
+
+
+def test_a_parked_stack_does_not_keep_the_trace_function_of_before(python):
+    done = python(
+        PRELUDE
+        + """
+def make(log):
+    def trace(frame, event, arg):
+        log.append(frame.f_code.co_name)
+    return trace
+
+def traced(): pass
+
+first, second, third = [], [], []
+for log, for_threads in ((first, True), (second, True), (third, False)):
+    threading.settrace(make(log) if for_threads else None)
+    sys.settrace(make(log))
+    list(run_sync(traced))
+    sys.settrace(None)
+threading.settrace(None)
+list(run_sync(traced))
+say(*(log.count("traced") for log in (first, second, third)))
+"""
+    )
+    assert (done.lines, done.errors) == (["1 1 1"], "")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
+def test_coverage_is_right(python, tmp_path):
+    pytest.importorskip("coverage")
+    program = tmp_path / "program.py"
+    program.write_text(
+        """\
+import asyncio
+import helper
+from copool.aio import run
+
+async def work(n):
+    for i in range(n):
+        await asyncio.sleep(0)
+        helper.odd() if i % 2 else helper.even()
+
+def never():
+    return 1
+
+async def main():
+    await asyncio.gather(*(work(4) for _ in range(4)))
+
+run(main())
+"""
+    )
+    (tmp_path / "helper.py").write_text(
+        """\
+import asyncio
+from copool.aio import await_
+
+def odd():
+    if await_(asyncio.sleep(0)):
+        return 5
+    return 1
+
+def even():
+    await_(asyncio.sleep(0))
+    return 2
+"""
+    )
+    done = python(
+        f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import coverage
+cov = coverage.Coverage(data_file=None, config_file=False, include=["{tmp_path}/*"])
+cov.set_option("run:core", "ctrace")
+cov.start()
+import program
+cov.stop()
+for name in ("program.py", "helper.py"):
+    print(name, cov.analysis2(f"{tmp_path}/" + name)[3])
+"""
+    )
+    assert done.lines == ["program.py [11]", "helper.py [6]"], done.errors
