@@ -168,6 +168,7 @@ link_started(struct thread_record *t, struct strand *s)
 static void
 unlink_started(struct strand *s)
 {
+    CO_ASSERT(*s->link == s);
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
