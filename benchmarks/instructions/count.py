@@ -30,7 +30,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 EXPECTED = Path(__file__).with_name("expected.json")
@@ -43,9 +43,10 @@ Run = Callable[[int], object]
 
 def runs() -> Iterator[tuple[str, Run]]:
     """Yield every case with what does it n times."""
-    from copool._core import _greenlet_names
+    from copool._core import _drive, _greenlet_names, run_sync
+    from copool.bench.aio import SUBJECTS, Suspends, awaiting, calling, drive, waiting
     from copool.bench.clevel import POLICIES, CWork
-    from copool.bench.subjects import CopoolSubject, GreenletSubject
+    from copool.bench.subjects import CopoolSubject, GreenletSubject, empty
 
     for policy in POLICIES:
         for case in ("lifecycle", "cost", "yield"):
@@ -68,6 +69,22 @@ def runs() -> Iterator[tuple[str, Run]]:
         ("deep-yield", greenlets.deep_yield),
     ):
         yield f"greenlet {name}", lambda n, method=method: method(n, count=False)
+    way = SUBJECTS["copool"].way()
+    yield "bridge run_sync", lambda n: finish(calling(way, empty, n))
+    yield (
+        "bridge await_",
+        lambda n: drive(run_sync(waiting, way.wait, Suspends, n + 1), n),
+    )
+    yield "bridge step", lambda n: drive(_drive(awaiting(Suspends, n + 1)), n)
+
+
+def finish(coroutine: Coroutine[object, object, object]) -> None:
+    """Run what never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it suspended")
 
 
 def run_inside() -> None:

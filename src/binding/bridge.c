@@ -225,7 +225,7 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
     self->state = ENTERED;
-    self->collecting = tstate_is_collecting(t->ts);
+    self->collecting = *t->collecting;
     assert_consistent(self);
 }
 
@@ -396,8 +396,6 @@ bridge_send(PyObject *op, PyObject *value, PyObject **result)
     case CREATED:
         break;
     }
-    if (self->drives)
-        return begin(t, self, SEND, Py_NewRef(value), result);
     if (CO_UNLIKELY(value != Py_None)) {
         PyErr_Format(PyExc_TypeError,
                      "can't send a value other than None to %R, which has not "
@@ -405,7 +403,7 @@ bridge_send(PyObject *op, PyObject *value, PyObject **result)
                      self);
         return PYGEN_ERROR;
     }
-    return begin(t, self, CALL, NULL, result);
+    return begin(t, self, self->drives ? SEND : CALL, Py_NewRef(value), result);
 }
 
 /* With an exception set. */
@@ -677,8 +675,7 @@ obstacle(struct thread_record *t, struct strand *s)
         return "its task is being closed, and nobody would let it go on";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
-    if (CO_UNLIKELY(tstate_is_collecting(t->ts)) &&
-        !((Bridge *)s->face)->collecting)
+    if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
                "could be collected until it goes on";
     return NULL;

@@ -113,6 +113,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
     t->ts = ts;
+    t->collecting = tstate_collecting(ts);
     t->own.thread = t;
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
@@ -168,6 +169,7 @@ link_started(struct thread_record *t, struct strand *s)
 static void
 unlink_started(struct strand *s)
 {
+    CO_ASSERT(*s->link == s);
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;

@@ -130,7 +130,8 @@ struct thread_record {
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
-    struct error error; /* only valid during a switch that passes NULL */
+    const int *collecting; /* not zero while the garbage collector works */
+    struct error error;    /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
     struct thread_extra *greenlets; /* NULL until the thread uses any */

@@ -57,10 +57,10 @@ tstate_outermost(struct tstate_slice *s)
 #endif
 }
 
-bool
-tstate_is_collecting(PyThreadState *ts)
+const int *
+tstate_collecting(PyThreadState *ts)
 {
-    return ts->interp->gc.collecting;
+    return &ts->interp->gc.collecting;
 }
 
 bool

@@ -309,6 +309,30 @@ say(*(log.count("traced") for log in (first, second, third)))
     assert (done.lines, done.errors) == (["1 1 1"], "")
 
 
+def test_a_parked_stack_gets_a_trace_function_again(python):
+    done = python(
+        PRELUDE
+        + """
+def hook(frame, event, arg):
+    if frame.f_code is call.__code__:
+        say("hook")
+        sys.settrace(lambda *_: None)
+
+def call(): pass
+
+def other(frame, event, arg): pass
+
+threading.settrace(hook)
+for trace in (other, None, other):
+    sys.settrace(trace)
+    list(run_sync(call))
+    sys.settrace(None)
+threading.settrace(None)
+"""
+    )
+    assert (done.lines, done.errors) == (["hook", "hook"], "")
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
 def test_coverage_is_right(python, tmp_path):
     pytest.importorskip("coverage")

@@ -357,6 +357,7 @@ def test_an_atomic_block_forbids_to_wait_at_any_depth():
             for awaitable in (waits(), run_sync(lambda: await_(waits()))):
                 with pytest.raises(CoroutineError, match="in a block of copool"):
                     await_(awaitable)
+                assert log.pop() == "closed"
             with atomic():
                 pass
             with pytest.raises(CoroutineError, match="in a block of copool"):
@@ -365,7 +366,7 @@ def test_an_atomic_block_forbids_to_wait_at_any_depth():
 
     log = []
     assert finish(run_sync(fn), 5) == 5
-    assert log == ["closed"] * 3
+    assert log == ["closed"]
 
 
 def test_an_atomic_block_ends_with_an_exception_and_may_be_used_again():
@@ -620,14 +621,10 @@ def test_a_call_that_is_running_refuses_to_be_driven():
 
 
 def test_a_value_cannot_be_sent_before_the_start():
-    b = run_sync(int)
-    with pytest.raises(TypeError, match="has not started"):
-        b.send(1)
-    assert finish(b) == 0
-    b = _drive(ready())
-    with pytest.raises(TypeError, match="just-started"):
-        b.send(1)
-    b.close()
+    for b in (run_sync(int), _drive(ready(0))):
+        with pytest.raises(TypeError, match="has not started"):
+            b.send(1)
+        assert finish(b) == 0
 
 
 def test_another_thread_cannot_go_on():
@@ -1038,8 +1035,10 @@ def test_stacks_of_an_old_pool_are_not_kept():
     size = copool.stats().stack_size
     try:
         copool.configure(stack_size=size * 2)
-        finish(run_sync(noop))
+        b = run_sync(await_, Step())
+        b.send(None)
         assert copool.stats().live_retired == 0
+        finish(b)
         b = run_sync(await_, Step())
         b.send(None)
         copool.configure(stack_size=size)
@@ -1094,6 +1093,49 @@ def test_a_call_has_what_is_left_of_the_limit():
         return descend(n - 1) if n else finish(run_sync(depth))
 
     assert abs(descend(100) + 100 - descend(0)) < 10
+
+
+def test_no_reference_is_left_over():
+    async def main(thing):
+        await Step(thing)
+        await_(Step(thing))
+        return thing
+
+    def fn(*args, **kwargs):
+        fn(*args) if kwargs else None
+        await_(Step(thing))
+        return thing
+
+    def fail(thing):
+        await_(Step(thing))
+        raise error
+
+    def use():
+        for b in (
+            run_sync(fn, thing, key=thing),
+            run_sync(fn, *[thing] * 9),
+            run_sync(await_, main(thing)),
+            _drive(main(thing)),
+            run_sync(fail, thing),
+        ):
+            with contextlib.suppress(KeyError):
+                context.run(finish, b, thing)
+            b = run_sync(fn, thing)
+            context.run(b.send, None)
+            with contextlib.suppress(KeyError):
+                b.throw(error)
+            b = _drive(main(thing))
+            b.send(None)
+            with contextlib.suppress(KeyError):
+                b.throw(error)
+        error.__traceback__ = error.__context__ = None
+
+    thing, error, context = object(), KeyError(), contextvars.Context()
+    use()
+    counts = [sys.getrefcount(x) for x in (thing, error, context)]
+    for _ in range(10):
+        use()
+    assert [sys.getrefcount(x) for x in (thing, error, context)] == counts
 
 
 # --- the object ---

@@ -149,16 +149,16 @@ def test_the_greenlet_of_a_process_is_known_by_where_it_lies():
 
 @pytest.mark.parametrize("file", [_core.__file__, ""])
 def test_what_is_not_the_real_greenlet_is_refused_as_it(file):
-    compat.check_identity("greenlet", "/lib/greenlet.so")
+    footprint.check_identity("greenlet", "/lib/greenlet.so")
     with pytest.raises(BenchError, match="was to run with the real greenlet"):
-        compat.check_identity("greenlet", file)
+        footprint.check_identity("greenlet", file)
 
 
 @pytest.mark.parametrize("file", ["/lib/greenlet.so", __file__, ""])
 def test_what_is_not_copool_is_refused_as_it(file):
-    compat.check_identity("copool", _core.__file__)
+    footprint.check_identity("copool", _core.__file__)
     with pytest.raises(BenchError, match="did not put copool in greenlet's place"):
-        compat.check_identity("copool", file)
+        footprint.check_identity("copool", file)
 
 
 @needs_greenlet
@@ -286,8 +286,8 @@ def test_every_operation_comes_back(case):
 def test_the_cases_of_greenlet_itself_are_measured_and_printed(monkeypatch, capsys):
     real = footprint.in_a_process
 
-    def small(what, subject, number, launcher):
-        figures = real(what, subject, "100", launcher=launcher)
+    def small(what, subject, number, **options):
+        figures = real(what, subject, "100", **options)
         return {**figures, "finished": int(number)}
 
     monkeypatch.setattr(footprint, "in_a_process", small)

@@ -8,6 +8,7 @@
 ``cases``     the table of cases, made of these
 ``compat``    those of ``--compat``: the real greenlet beside the drop-in, each in
               its ``worker`` process
+``aio``       those of ``--aio``: functions that wait for awaitables
 ``runner``    calibrates, interleaves the subjects, verifies
 ``targets``   what is to be reached
 ``report``, ``plot``, ``cli``  the way out

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from copool.bench import footprint
 from copool.bench.clevel import OTHERS, POLICIES, CWork
 from copool.bench.model import (
+    Extra,
     ImpossibleError,
     Key,
     Measurement,
@@ -81,9 +82,7 @@ def python_subjects() -> Mapping[str, object]:
     try:
         import greenlet
     except ImportError:
-        subjects["greenlet"] = MissingSubject(
-            "not installed (pip install 'copool[bench]')"
-        )
+        subjects["greenlet"] = MissingSubject(str(footprint.EXTRA.without("greenlet")))
     else:
         subjects["greenlet"] = GreenletSubject(greenlet.greenlet, greenlet.getcurrent)
     subjects["generator"] = GeneratorSubject()
@@ -240,20 +239,26 @@ def thread_counts() -> list[int]:
     return sorted(counts)
 
 
-def _plan_memory(case: Case, settings: Settings) -> Plan:
+def plan_memory(
+    case: Case, settings: Settings, *, what: str, extra: Extra = footprint.EXTRA
+) -> Plan:
+    """Plan what footprint measures under that name, and a crowd of copool's."""
     n = 4_000 if settings.quick else 20_000
-    plan: Plan = [memory_of(case.name, subject, n) for subject in footprint.MEMORY]
+    plan: Plan = [
+        memory_of(case.name, what, subject, n, extra)
+        for subject in footprint.MEMORY[what]
+    ]
     key = Key(case.name, "process", f"{ALIVE:,} alive", "copool")
 
     def take() -> Mapping[Key, float]:
-        figures = footprint.in_a_process("memory", "copool", str(ALIVE))
+        figures = footprint.in_a_process(what, "copool", str(ALIVE))
         return {key: float(figures["finished"])}
 
     plan.append(Measurement((key,), take, "finished"))
     return plan
 
 
-def memory_of(case: str, subject: str, n: int) -> Measurement:
+def memory_of(case: str, what: str, subject: str, n: int, extra: Extra) -> Measurement:
     """Plan to measure what one suspended coroutine of the subject takes."""
     if subject == "thread":
         n = min(n, footprint.MOST_THREADS)
@@ -261,7 +266,9 @@ def memory_of(case: str, subject: str, n: int) -> Measurement:
     tables = Key(case, "process", "page tables", subject)
 
     def take() -> Mapping[Key, float]:
-        figures = footprint.in_a_process("memory", subject, str(n))
+        figures = footprint.in_a_process(what, subject, str(n), extra=extra)
+        if "greenlet" in figures:
+            footprint.check_identity("greenlet", figures["greenlet"])
         footprint.expect_all(figures, n, subject)
         return {resident: figures["resident"] / n, tables: figures["tables"] / n}
 
@@ -317,6 +324,10 @@ CASES: tuple[Case, ...] = (
     Case("crowd", "switch there and back, in turn over many alive", _plan_crowd),
     Case("handoff", "made in one thread, finished in another", _plan_handoff),
     Case("threads", "lifecycles in several threads at once", _plan_threads),
-    Case("memory", "suspended three Python calls deep, for each", _plan_memory),
+    Case(
+        "memory",
+        "suspended three Python calls deep, for each",
+        functools.partial(plan_memory, what="memory"),
+    ),
     Case("quiet", "what the kernel does for a warm lifecycle", _plan_quiet),
 )

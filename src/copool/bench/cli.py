@@ -6,11 +6,11 @@ import argparse
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from copool.bench import cases, compat, plot, report, targets
+from copool.bench import aio, cases, compat, plot, report, targets
 from copool.bench.cases import Case
 from copool.bench.model import (
     BenchError,
@@ -26,6 +26,13 @@ from copool.bench.runner import Settings, rounds_of, run_trial
 
 EXIT_MISSED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
+# Of each kind of benchmark: what a bare `copool bench` measures, and the others.
+CASES: Mapping[str, Sequence[Case]] = {
+    "bench": cases.CASES,
+    "compat": compat.CASES,
+    "aio": aio.CASES,
+}
+
 NOTE_RATIOS = (
     "“a ÷ b” is the median, over the rounds, of a's time by b's: subjects are"
     " measured in turns."
@@ -38,6 +45,10 @@ NOTE_DROP_IN = (
     "greenlet: processes started by `python`; copool: the same by `python -m copool"
     " run`. Programs in them:"
 )
+NOTE_AIO = (
+    "plain: `await` in coroutines. By hand: resumed by `send()`, without a loop."
+    " The others:"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,10 +57,21 @@ def parser() -> argparse.ArgumentParser:
         prog="copool bench",
         description="Measures what a coroutine costs, beside what else there is.",
     )
-    p.add_argument(
+    p.set_defaults(what="bench")
+    what = p.add_mutually_exclusive_group()
+    what.add_argument(
         "--compat",
-        action="store_true",
+        dest="what",
+        action="store_const",
+        const="compat",
         help="measure programs that use greenlet, with it and with copool instead",
+    )
+    what.add_argument(
+        "--aio",
+        dest="what",
+        action="store_const",
+        const="aio",
+        help="measure copool.aio, beside await and other ways to wait in functions",
     )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument(
@@ -198,8 +220,9 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
             " the ratios to greenlet are smaller."
         )
     if any(key.level == "drop-in" for key in (*series, *impossible)):
-        versions = (f"{name} {report.version_of(name)}" for name in report.PROGRAMS)
-        found.append(f"{NOTE_DROP_IN} {', '.join(versions)}.")
+        found.append(f"{NOTE_DROP_IN} {report.versions_at('drop-in')}.")
+    if any(key.level == "aio" for key in (*series, *impossible)):
+        found.append(f"{NOTE_AIO} {report.versions_at('aio')}.")
     for key, run in series.items():
         if key.case == "start-up" and key.subject == "copool":
             python = series[replace(key, subject="greenlet")]
@@ -235,8 +258,7 @@ def placed(target: str, text: str, place: str) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the options ask for."""
-    every = compat.CASES if options.compat else cases.CASES
-    chosen = chosen_cases(every, options.case)
+    chosen = chosen_cases(CASES[options.what], options.case)
     if options.list:
         for case in chosen:
             print(f"{case.name:<14} {case.title}")
@@ -250,8 +272,7 @@ def run(options: argparse.Namespace) -> int:
         write(options.json, report.to_json(results, chosen, verdicts))
     if options.markdown:
         text = report.markdown(results, chosen, verdicts)
-        place = "compat" if options.compat else "bench"
-        write(options.markdown, placed(options.markdown, text, place))
+        write(options.markdown, placed(options.markdown, text, options.what))
     if options.plot:
         plot.write_plot(results, chosen, options.plot)
     if "-" not in (options.json, options.markdown):

@@ -20,7 +20,6 @@ from pathlib import Path
 from time import perf_counter_ns as clock
 from typing import Any
 
-from copool import _core
 from copool.bench import footprint
 from copool.bench.cases import MAP_16K, Case, Plan
 from copool.bench.model import (
@@ -43,21 +42,6 @@ LAUNCHERS: Mapping[str, Sequence[str]] = {
 
 # So many timed runs are had of each process.
 ORDERS_EACH = 10
-
-
-def check_identity(subject: str, file: str) -> None:
-    """Raise BenchError unless that is the file of the subject's greenlet."""
-    ours = Path(file).is_file() and Path(file).samefile(_core.__file__)
-    if subject == "copool" and not ours:
-        raise BenchError(
-            "`copool run` did not put copool in greenlet's place: a process got the"
-            f" greenlet of {file or 'no file'}"
-        )
-    if subject == "greenlet" and (ours or not file):
-        raise BenchError(
-            "a process that was to run with the real greenlet got the one of"
-            f" {file or 'no file'}: start `copool bench` without `copool run`"
-        )
 
 
 # --- processes that take turns ----------------------------------------------
@@ -109,7 +93,7 @@ class RemoteWork:
         greeting = self._answer(process)
         if "impossible" in greeting:
             raise ImpossibleError(greeting["impossible"])
-        check_identity(self.subject, greeting["greenlet"])
+        footprint.check_identity(self.subject, greeting["greenlet"])
         return process
 
     def _ask(self, process: subprocess.Popen[str], n: int, *, count: bool) -> Sample:
@@ -164,7 +148,7 @@ def run_script(name: str, subject: str, command: Sequence[str]) -> str:
         return done.stdout
     words = last_line(done.stderr)
     if subject == "greenlet" and words.endswith("No module named 'greenlet'"):
-        raise ImpossibleError(f"greenlet is not installed ({EXTRA})")
+        raise EXTRA.without("greenlet")
     raise BenchError(f"{name} by {subject}: {words}")
 
 
@@ -177,7 +161,7 @@ def import_greenlet(
         printed = run_script("script_import.py", subject, command)
         first, _, maps = printed.partition("\n")
         elapsed, address = map(int, first.split())
-        check_identity(subject, footprint.file_at(address, maps))
+        footprint.check_identity(subject, footprint.file_at(address, maps))
         nanoseconds += elapsed
     return Sample(nanoseconds, n, n)
 
@@ -234,13 +218,10 @@ def _plan_suspended(case: Case, settings: Settings) -> Plan:
     def take() -> Mapping[Key, float]:
         found = {}
         for subject, launcher in LAUNCHERS.items():
-            try:
-                figures = footprint.in_a_process(
-                    "memory", "greenlet", str(n), launcher=launcher
-                )
-            except ImpossibleError as error:
-                raise ImpossibleError(f"{error} ({EXTRA})") from None
-            check_identity(subject, figures["greenlet"])
+            figures = footprint.in_a_process(
+                "memory", "greenlet", str(n), launcher=launcher, extra=EXTRA
+            )
+            footprint.check_identity(subject, figures["greenlet"])
             footprint.expect_all(figures, n, subject)
             for figure in ("resident", "tables"):
                 found[keys[subject, figure]] = figures[figure] / n

@@ -3,35 +3,44 @@
 `python -m copool.bench.footprint memory SUBJECT N` makes N coroutines, each
 suspended three Python calls deep, and prints as JSON what that added to the
 resident set and to the page tables of the process, then lets all of them
-finish and counts them. `… quiet SUBJECT N` creates, runs and finishes N of them
-after a warm-up, and prints how many page faults that took; then it does so
-again with every system call but read() and write() forbidden on pain of death,
-which a process that makes none survives.
+finish and counts them. `… waiting SUBJECT N` does so with N tasks of one loop,
+which wait for a future three calls below. `… quiet SUBJECT N` creates, runs and
+finishes N of them after a warm-up, and prints how many page faults that took;
+then it does so again with every system call but read() and write() forbidden on
+pain of death, which a process that makes none survives.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from copool.bench.model import BenchError, ImpossibleError, WrongResultError
+from copool import _core
+from copool.bench.model import BenchError, Extra, ImpossibleError, WrongResultError
+from copool.bench.peers import Run, bare_yield
 
+EXTRA = Extra("bench", frozenset(("greenlet",)))
 MOST_THREADS = 500
 _PR_SET_SECCOMP, _SECCOMP_MODE_STRICT = 22, 1
 
 
-def in_a_process(*arguments: str, launcher: Sequence[str] = ()) -> Mapping[str, Any]:
+def in_a_process(
+    *arguments: str, launcher: Sequence[str] = (), extra: Extra = EXTRA
+) -> Mapping[str, Any]:
     """Run this module with the arguments in a fresh process.
 
-    The launcher is what stands before `-m` on its command line.
+    The launcher is what stands before `-m` on its command line, and extra what
+    has the packages that may be missing.
     """
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "copool.bench.footprint", *arguments],
@@ -48,6 +57,9 @@ def in_a_process(*arguments: str, launcher: Sequence[str] = ()) -> Mapping[str, 
         figures.update(json.loads(line))
     if "impossible" in figures:
         raise ImpossibleError(figures["impossible"])
+    if "missing" in figures:
+        name = figures["missing"]
+        raise extra.lacks(ModuleNotFoundError(f"No module named {name!r}", name=name))
     return figures
 
 
@@ -93,6 +105,21 @@ def greenlet_file() -> str:
     import greenlet
 
     return file_at(id(greenlet.greenlet), Path("/proc/self/maps").read_text())
+
+
+def check_identity(subject: str, file: str) -> None:
+    """Raise BenchError unless that is the file of the subject's greenlet."""
+    ours = Path(file).is_file() and Path(file).samefile(_core.__file__)
+    if subject == "copool" and not ours:
+        raise BenchError(
+            "`copool run` did not put copool in greenlet's place: a process got the"
+            f" greenlet of {file or 'no file'}"
+        )
+    if subject == "greenlet" and (ours or not file):
+        raise BenchError(
+            "a process that was to run with the real greenlet got the one of"
+            f" {file or 'no file'}: start `copool bench` without `copool run`"
+        )
 
 
 Suspend = Callable[[], object]
@@ -159,32 +186,10 @@ def _memory_generator(n: int) -> Mapping[str, int]:
 
 
 def _memory_asyncio(n: int) -> Mapping[str, int]:
-    import asyncio
-
-    from copool.bench.peers import bare_yield
-
     async def inner() -> None:
         await bare_yield()
 
-    async def middle() -> None:
-        await inner()
-
-    async def outer() -> int:
-        await middle()
-        return 1
-
-    async def main() -> Mapping[str, int]:
-        loop = asyncio.get_running_loop()
-        tasks: list[asyncio.Task[int] | None] = [None] * n
-        before = status_bytes()
-        for index in range(n):
-            tasks[index] = loop.create_task(outer())
-        await bare_yield()
-        after = status_bytes()
-        finished = sum([await task for task in tasks if task])
-        return _difference(before, after, finished)
-
-    return asyncio.run(main())
+    return measure_tasks(lambda gate: three_awaits_deep(inner), n)
 
 
 def _memory_thread(n: int) -> Mapping[str, int]:
@@ -227,6 +232,82 @@ def measure(make: Callable[[], Callable[[], object]], n: int) -> Mapping[str, in
     return _difference(before, after, finished)
 
 
+async def three_awaits_deep(inner: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Await inner from three coroutines down, itself included."""
+
+    async def middle() -> None:
+        await inner()
+
+    await middle()
+    return 1
+
+
+Gate = asyncio.Future[None]
+
+
+def measure_tasks(
+    body: Callable[[Gate], Coroutine[Any, Any, Any]], n: int, run: Run = asyncio.run
+) -> Mapping[str, int]:
+    """Do the same with n tasks, which the gate lets go on when it is done."""
+
+    async def main() -> Mapping[str, int]:
+        loop = asyncio.get_running_loop()
+        tasks: list[asyncio.Task[Any] | None] = [None] * n
+        gate = loop.create_future()
+        gate.set_result(None)
+        await loop.create_task(body(gate))
+        gate = loop.create_future()
+        before = status_bytes()
+        for index in range(n):
+            tasks[index] = loop.create_task(body(gate))
+        await bare_yield()
+        after = status_bytes()
+        suspended = [task for task in tasks if task and not task.done()]
+        gate.set_result(None)
+        finished = sum([await task == 1 for task in suspended])
+        return _difference(before, after, finished)
+
+    figures: Mapping[str, int] = run(main())
+    return figures
+
+
+def _waiting_plain(n: int) -> Mapping[str, int]:
+    async def inner(gate: Gate) -> None:
+        await gate
+
+    return measure_tasks(lambda gate: three_awaits_deep(partial(inner, gate)), n)
+
+
+def _waiting_copool(n: int) -> Mapping[str, int]:
+    import copool.aio
+
+    async def body(gate: Gate) -> object:
+        return three_deep(partial(copool.aio.await_, gate))()
+
+    return measure_tasks(body, n, copool.aio.run)
+
+
+def _waiting_sqlalchemy(n: int) -> Mapping[str, int]:
+    # Where it is missing, SQLAlchemy would tell so without its name.
+    import greenlet  # noqa: F401
+    from sqlalchemy.util import await_only, greenlet_spawn
+
+    return measure_tasks(
+        lambda gate: greenlet_spawn(three_deep(partial(await_only, gate))), n
+    )
+
+
+def _waiting_greenback(n: int) -> Mapping[str, int]:
+    import greenback
+
+    def body(gate: Gate) -> Coroutine[Any, Any, object]:
+        return greenback.with_portal_run_sync(
+            three_deep(partial(greenback.await_, gate))
+        )
+
+    return measure_tasks(body, n)
+
+
 def _difference(
     before: tuple[int, int], after: tuple[int, int], finished: int
 ) -> Mapping[str, int]:
@@ -237,12 +318,21 @@ def _difference(
     }
 
 
-MEMORY: Mapping[str, Callable[[int], Mapping[str, int]]] = {
-    "copool": _memory_copool,
-    "greenlet": _memory_greenlet,
-    "generator": _memory_generator,
-    "asyncio": _memory_asyncio,
-    "thread": _memory_thread,
+# What is measured, by whom.
+MEMORY: Mapping[str, Mapping[str, Callable[[int], Mapping[str, int]]]] = {
+    "memory": {
+        "copool": _memory_copool,
+        "greenlet": _memory_greenlet,
+        "generator": _memory_generator,
+        "asyncio": _memory_asyncio,
+        "thread": _memory_thread,
+    },
+    "waiting": {
+        "plain": _waiting_plain,
+        "copool": _waiting_copool,
+        "SQLAlchemy": _waiting_sqlalchemy,
+        "greenback": _waiting_greenback,
+    },
 }
 
 
@@ -303,16 +393,16 @@ def main(arguments: list[str]) -> None:
     """Entry point of the process."""
     what, subject, number = arguments
     try:
-        if what == "memory":
-            emit(MEMORY[subject](int(number)))
-            if subject == "greenlet":
+        if what in MEMORY:
+            emit(MEMORY[what][subject](int(number)))
+            if "greenlet" in sys.modules:
                 emit({"greenlet": greenlet_file()})
         else:
             quiet(subject, int(number))
     except ImpossibleError as error:
         emit({"impossible": str(error)})
-    except ImportError as error:
-        emit({"impossible": f"{error.name} is not installed"})
+    except ModuleNotFoundError as error:
+        emit({"missing": error.name})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Literal, Protocol
 
-Level = Literal["python", "c", "process", "drop-in"]
+Level = Literal["python", "c", "process", "drop-in", "aio"]
 
 
 class BenchError(Exception):
@@ -20,6 +20,30 @@ class WrongResultError(BenchError):
 
 class ImpossibleError(Exception):
     """A subject cannot do a case; the message says why, for the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One of the extras of copool, and what it installs, by the names to import."""
+
+    name: str
+    packages: frozenset[str]
+
+    def lacks(self, error: ModuleNotFoundError) -> ImpossibleError:
+        """Return what to tell of a package that isn't there; raise any other error."""
+        if error.name not in self.packages:
+            raise error
+        return self.without(error.name)
+
+    def without(self, package: str) -> ImpossibleError:
+        """Return what to tell where the package isn't installed.
+
+        >>> Extra("compat", frozenset()).without("gevent")
+        ImpossibleError("gevent is not installed (pip install 'copool[compat]')")
+        """
+        return ImpossibleError(
+            f"{package} is not installed (pip install 'copool[{self.name}]')"
+        )
 
 
 @dataclass(frozen=True, slots=True)

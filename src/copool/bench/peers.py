@@ -16,12 +16,15 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from itertools import repeat
 from time import perf_counter_ns as clock
+from typing import Any
 
 from copool.bench.model import ImpossibleError, Sample
 from copool.bench.subjects import NESTING, call_at_depth
 
 AT_A_TIME = 64
 MOST_THREADS = 1000
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 @types.coroutine
@@ -31,7 +34,10 @@ def bare_yield() -> Generator[None, None, None]:
 
 
 class AsyncioSubject:
-    """Tasks in one event loop."""
+    """Tasks in one event loop, which `run` makes for each sample."""
+
+    def __init__(self, run: Run = asyncio.run) -> None:
+        self.run = run
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
         """Create, run and finish n of them."""
@@ -54,8 +60,8 @@ class AsyncioSubject:
 
         return self._in_batches(body, n, lambda: finished)
 
-    @staticmethod
     def _in_batches(
+        self,
         body: Callable[[], Coroutine[None, None, None]],
         n: int,
         finished: Callable[[], int],
@@ -71,7 +77,7 @@ class AsyncioSubject:
                     await task
             return clock() - start
 
-        elapsed = asyncio.run(main())
+        elapsed = self.run(main())
         return Sample(elapsed, n, finished())
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
@@ -108,7 +114,7 @@ class AsyncioSubject:
                 await task
             return elapsed
 
-        elapsed = asyncio.run(main())
+        elapsed = self.run(main())
         return Sample(elapsed, n * width, steps)
 
 

@@ -34,11 +34,16 @@ COLOURS = {
     "thread": "#c8553d",
     "ucontext": "#c8553d",
     "boost": "#e09f3e",
+    "plain": "#e09f3e",
+    "copool anywhere": "#5aa0b8",
+    "SQLAlchemy": "#6a994e",
+    "greenback": "#9a6fb0",
+    "to_thread": "#c8553d",
 }
 # Drawn as lines over a number, which is the variant.
 LINES = {"crowd": "coroutines alive", "threads": "threads"}
 # Drawn as bars of bytes, resident and in page tables, which are the variants.
-MEMORY = ("memory", "suspended")
+MEMORY = ("memory", "suspended", "tasks-waiting")
 LEFT_OUT = ("function-call", "map-16k", "quiet")
 
 
@@ -125,7 +130,8 @@ def draw_bars(
         ax.text(series.p90, position, label, va="center", fontsize=8)
     highest = max((results.series[key].p90 for key in measured), default=10.0)
     ax.set_xlim(lowest / 3, highest * 8)
-    ax.set_yticks(range(len(keys)), [key.subject for key in keys])
+    names = [f"{key.subject} {key.variant}".strip() for key in keys]
+    ax.set_yticks(range(len(keys)), names)
     ax.set_ylim(len(keys) - 0.4, -0.6)
     ax.set_xlabel("ns for each operation")
     mapping = results.find("map-16k", "c", "call")

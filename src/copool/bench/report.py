@@ -11,7 +11,15 @@ from importlib import metadata
 
 from copool.bench.cases import Case, threads_variant
 from copool.bench.clevel import compiler
-from copool.bench.model import BenchError, Key, Level, Results, Series, ratio
+from copool.bench.model import (
+    BenchError,
+    Key,
+    Level,
+    Results,
+    Series,
+    difference,
+    ratio,
+)
 from copool.bench.targets import Verdict
 
 LEVEL_TITLES: dict[Level, str] = {
@@ -19,6 +27,7 @@ LEVEL_TITLES: dict[Level, str] = {
     "c": "C level",
     "process": "in a process of its own",
     "drop-in": "greenlet's API",
+    "aio": "asyncio",
 }
 # Whom the others are compared with: the subject, the heading, and whether the
 # subject's figure is above the line.
@@ -27,9 +36,15 @@ COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
     "c": (("mutex", "mutex ÷ it", True), ("boost", "it ÷ boost", False)),
     "process": (),
     "drop-in": (("greenlet", "greenlet ÷ it", True),),
+    "aio": (("plain", "÷ plain", False), ("copool", "÷ copool", False)),
 }
-# The packages that `--compat` runs.
-PROGRAMS = ("gevent", "SQLAlchemy", "aiosqlite")
+# Whose time is subtracted from that of the others.
+DIFFERENCES: dict[Level, str] = {"aio": "plain"}
+# The packages that run at a level.
+PROGRAMS: dict[Level, tuple[str, ...]] = {
+    "drop-in": ("gevent", "SQLAlchemy", "aiosqlite"),
+    "aio": ("SQLAlchemy", "greenback", "asgiref"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,11 @@ def machine() -> dict[str, str]:
         "libc": " ".join(platform.libc_ver()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "compiler": compiler(),
-    } | {name: version_of(name) for name in ("greenlet", *PROGRAMS)}
+    } | {
+        name: version_of(name)
+        for programs in (("greenlet",), *PROGRAMS.values())
+        for name in programs
+    }
 
 
 def version_of(package: str) -> str:
@@ -65,6 +84,11 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "none"
+
+
+def versions_at(level: Level) -> str:
+    """Return the packages that run at a level, with their versions."""
+    return ", ".join(f"{name} {version_of(name)}" for name in PROGRAMS[level])
 
 
 def machine_line(results: Results) -> str:
@@ -133,6 +157,15 @@ def compared(results: Results, key: Key, other: str, above: bool) -> float | Non
     return ratio(base, series) if above else ratio(series, base)
 
 
+def added(results: Results, key: Key, other: str) -> str:
+    """Write by how much it takes longer than another subject, if there are both."""
+    series = results.series[key]
+    base = results.find(key.case, key.level, other, key.variant)
+    if base is None or series is base:
+        return ""
+    return amount(difference(series, base), series.unit)
+
+
 def scaling_of(results: Results, key: Key) -> float | None:
     """Return the throughput over that of one thread, for the threads case."""
     one = results.find(key.case, key.level, key.subject, threads_variant(1))
@@ -192,21 +225,24 @@ def table_of(results: Results, case: Case, level: Level, keys: list[Key]) -> Tab
     columns += ["median"]
     columns += ["10 – 90 %"] if has_spread else []
     columns += [heading for _, heading, _ in comparisons]
+    base = DIFFERENCES.get(level)
+    columns += [f"− {base}"] if base else []
     columns += ["scaling"] if case.name == "threads" else []
     rows = []
     for key in keys:
-        row = [key.subject]
-        row += [key.variant] if has_variants else []
         series = results.series.get(key)
-        if series is None:
-            row.append(results.impossible[key])
-        else:
+        # A reason would not fit into the narrow columns.
+        why = "" if series else f": {results.impossible[key]}"
+        row = [key.subject + why]
+        row += [key.variant] if has_variants else []
+        if series:
             row.append(amount(series.median, series.unit))
             row += [spread(series)] if has_spread else []
             factors = [compared(results, key, o, above) for o, _, above in comparisons]
             if case.name == "threads":
                 factors.append(scaling_of(results, key))
             row += ["" if factor is None else times(factor) for factor in factors]
+            row += [added(results, key, base)] if base else []
         rows.append(tuple(row + [""] * (len(columns) - len(row))))
     title = f"{case.name}, {LEVEL_TITLES[level]}: {case.title}"
     return Table(title, tuple(columns), tuple(rows))
@@ -224,9 +260,10 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
             written = times(figure)
         else:
             written = f"{figure:,.6g}{verdict.target.unit}"
-        rows.append(
-            (verdict.target.text, verdict.target.bound, written, words[verdict.reached])
-        )
+        word = words[verdict.reached]
+        if figure is not None and verdict.target.wish_granted_by(figure):
+            word = "wish reached"
+        rows.append((verdict.target.text, verdict.target.bound, written, word))
     return Table("targets", ("target", "bound", "measured", ""), tuple(rows))
 
 
@@ -245,7 +282,7 @@ def print_tables(
     every = [*tables(results, cases)]
     every += [verdict_table(verdicts)] if verdicts else []
     for table in every:
-        rich_table = RichTable(title=table.title, title_justify="left", box=None)
+        rich_table = RichTable(box=None)
         for index, column in enumerate(table.columns):
             rich_table.add_column(
                 column, justify="left" if index == 0 else "right", overflow="fold"
@@ -254,7 +291,8 @@ def print_tables(
             style = "bold" if row[0] in ("copool", "magazine") else ""
             style = "red" if row[-1] == "MISSED" else style
             rich_table.add_row(*map(escape, row), style=style)
-        console.print()
+        # As a title of the table it would be broken where that ends.
+        console.print(f"\n[italic]{escape(table.title)}[/italic]", highlight=False)
         console.print(rich_table)
     for note in results.notes:
         console.print(f"\n[dim]{note}[/dim]", highlight=False)

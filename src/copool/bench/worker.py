@@ -20,21 +20,12 @@ from itertools import repeat
 from time import perf_counter_ns as clock
 
 from copool.bench.footprint import emit, greenlet_file
-from copool.bench.model import ImpossibleError, Sample, Work
+from copool.bench.model import Extra, Sample, Work
 from copool.bench.peers import AT_A_TIME
 from copool.bench.runner import collector_off, preemptions
 from copool.bench.subjects import Counter, GreenletSubject, empty, judged
 
-EXTRA = "pip install 'copool[compat]'"
-# What that extra installs, by the names to import.
-PACKAGES = frozenset(("aiosqlite", "gevent", "greenlet", "sqlalchemy"))
-
-
-def not_installed(error: ModuleNotFoundError) -> ImpossibleError:
-    """Return what to tell of a package that isn't there; raise any other error."""
-    if error.name not in PACKAGES:
-        raise error
-    return ImpossibleError(f"{error.name} is not installed ({EXTRA})")
+EXTRA = Extra("compat", frozenset(("aiosqlite", "gevent", "greenlet", "sqlalchemy")))
 
 
 # --- the cases: what is needed is imported and made, then the work returned ---
@@ -208,7 +199,7 @@ def main(arguments: list[str]) -> None:
             file = greenlet_file()
             work = WORKS[case](at_end)
         except ModuleNotFoundError as error:
-            emit({"impossible": str(not_installed(error))})
+            emit({"impossible": str(EXTRA.lacks(error))})
             return
         emit({"greenlet": file})
         for line in sys.stdin:

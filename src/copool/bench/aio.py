@@ -1,0 +1,508 @@
+"""The cases of ``copool bench --aio``: plain functions that wait, below a task.
+
+A `Way` is how a task calls a plain function, and how that waits for an awaitable.
+Every way goes through the same loop; so do coroutines, which need none ("plain").
+
+They run in an event loop, or are driven by hand: resumed by `send()` as a task
+resumes them, but by nothing else, since what a turn of the loop takes would hide
+the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import types
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from time import perf_counter_ns as clock
+from typing import Any
+
+import copool.aio
+from copool._core import _drive
+from copool.bench.cases import Case, Plan, plan_memory
+from copool.bench.footprint import check_identity, greenlet_file
+from copool.bench.model import Extra, Key, Sample, Trial, Work
+from copool.bench.peers import AT_A_TIME, AsyncioSubject, Run
+from copool.bench.runner import Settings
+from copool.bench.subjects import DONE, Counter, empty, judged
+
+EXTRA = Extra("aio", frozenset(("asgiref", "greenback", "greenlet", "sqlalchemy")))
+
+Make = Callable[[], Any]  # of something to await
+Start = Callable[[], Coroutine[Any, Any, Any]]
+Timed = tuple[int, object]  # the nanoseconds, and the last result
+UNSET = object()
+
+
+# --- the ways -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a task calls a plain function, and how that waits for an awaitable."""
+
+    call: Callable[[Callable[[], Any]], Awaitable[Any]]
+    wait: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who has a way; it is asked for it in the task that is to go it.
+
+    by_hand says whether that can be driven by hand: other threads need a loop.
+    """
+
+    way: Callable[[], Way]
+    run: Run = asyncio.run
+    by_hand: bool = True
+
+
+@functools.cache
+def _expect_real_greenlet() -> None:
+    check_identity("greenlet", greenlet_file())
+
+
+def _copool() -> Way:
+    return Way(copool.aio.run_sync, copool.aio.await_)
+
+
+def _anywhere() -> Way:
+    async def call(function: Callable[[], object]) -> object:
+        return function()
+
+    return Way(call, copool.aio.await_)
+
+
+def _sqlalchemy() -> Way:
+    _expect_real_greenlet()
+    from sqlalchemy.util import await_only, greenlet_spawn
+
+    return Way(greenlet_spawn, await_only)
+
+
+def _greenback() -> Way:
+    _expect_real_greenlet()
+    import greenback
+
+    return Way(greenback.with_portal_run_sync, greenback.await_)
+
+
+def _asgiref() -> Way:
+    from asgiref.sync import async_to_sync, sync_to_async
+
+    async def awaited(awaitable: Awaitable[object]) -> object:
+        return await awaitable
+
+    @functools.cache
+    def wrapped(function: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
+        return sync_to_async(function)
+
+    return Way(lambda function: wrapped(function)(), async_to_sync(awaited))
+
+
+def _to_thread() -> Way:
+    loop = asyncio.get_running_loop()
+
+    def wait(coroutine: Coroutine[Any, Any, object]) -> object:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    return Way(asyncio.to_thread, wait)
+
+
+SUBJECTS: Mapping[str, Subject] = {
+    "copool": Subject(_copool),
+    "copool anywhere": Subject(_anywhere, copool.aio.run, by_hand=False),
+    "SQLAlchemy": Subject(_sqlalchemy),
+    "greenback": Subject(_greenback),
+    "asgiref": Subject(_asgiref, by_hand=False),
+    "to_thread": Subject(_to_thread, by_hand=False),
+}
+
+
+# --- the loops that are timed -------------------------------------------------
+
+
+async def awaiting(make: Make, n: int) -> Timed:
+    """Await n things in a coroutine."""
+    last: object = UNSET
+    start = clock()
+    for _ in repeat(None, n):
+        last = await make()
+    return clock() - start, last
+
+
+def waiting(wait: Callable[[Any], object], make: Make, n: int) -> Timed:
+    """Wait for n things in a plain function."""
+    last: object = UNSET
+    start = clock()
+    for _ in repeat(None, n):
+        last = wait(make())
+    return clock() - start, last
+
+
+async def calling(way: Way, function: Callable[[], object], n: int) -> Timed:
+    """Call a plain function n times."""
+    call = way.call
+    last: object = await call(empty)  # from now on there is a thread, if needed
+    start = clock()
+    for _ in repeat(None, n):
+        last = await call(function)
+    return clock() - start, last
+
+
+def drive(coroutine: Any, n: int) -> Sample:
+    """Resume n times, by hand, what waits n + 1 times in one of the above.
+
+    It must come to its end just then, with DONE as the last result.
+    """
+    elapsed, last = 0, None
+    send = coroutine.send
+    try:
+        send(None)
+        start = clock()
+        for _ in repeat(None, n):
+            send(None)
+        elapsed = clock() - start
+        send(None)
+    except StopIteration as end:
+        # Before the last send() nothing has been timed, and it is too early.
+        last = end.value[1] if elapsed else None
+    else:
+        coroutine.close()
+    return judged(elapsed, n, last)
+
+
+# --- what they wait for -------------------------------------------------------
+
+
+class Suspends:
+    """An awaitable that suspends once; its result is DONE."""
+
+    def __await__(self) -> Generator[None, None, object]:
+        """Yield once."""
+        yield
+        return DONE
+
+
+@types.coroutine
+def suspending() -> Generator[None, None, object]:
+    """Suspend once, as a generator that can be awaited as it is; return DONE."""
+    yield
+    return DONE
+
+
+async def nothing() -> None:
+    """Return None at once."""
+
+
+async def ready() -> object:
+    """Return DONE at once."""
+    return DONE
+
+
+sleep = partial(asyncio.sleep, 0, DONE)
+
+
+def counting_ready(counter: Counter) -> Make:
+    """Return what stands in for `ready` and counts how often it runs."""
+
+    async def ready() -> object:
+        return counter()
+
+    return ready
+
+
+def counting_sleep(counter: Counter) -> Make:
+    """Return what stands in for `sleep` and counts the turns of the loop."""
+    loop = asyncio.get_running_loop()
+
+    def sleep_and_count() -> Awaitable[object]:
+        loop.call_soon_threadsafe(counter)
+        return sleep()
+
+    return sleep_and_count
+
+
+# --- the works ----------------------------------------------------------------
+
+
+def needing_extra(work: Work) -> Work:
+    """Let the work say which package it misses."""
+
+    def guarded(n: int, *, count: bool) -> Sample:
+        try:
+            return work(n, count=count)
+        except ModuleNotFoundError as error:
+            raise EXTRA.lacks(error) from None
+
+    return guarded
+
+
+def call_work(subject: Subject | None, result: object) -> Work:
+    """Return: call a function that has this result n times, by a subject or plainly."""
+
+    def work(n: int, *, count: bool) -> Sample:
+        counter = Counter() if count else None
+
+        def counting() -> object:
+            assert counter
+            counter()
+            return result
+
+        async def counting_coroutine() -> object:
+            return counting()
+
+        async def main() -> Timed:
+            if subject is None:
+                coroutine = nothing if result is None else ready
+                return await awaiting(counting_coroutine if count else coroutine, n)
+            function = noop if result is None else empty
+            return await calling(subject.way(), counting if count else function, n)
+
+        elapsed, last = asyncio.run(main())
+        return judged(elapsed, n, DONE if last is result else None, counter)
+
+    return work
+
+
+def noop() -> None:
+    """Do nothing."""
+
+
+def wait_work(
+    subject: Subject | None, make: Make, counting: Callable[[Counter], Make]
+) -> Work:
+    """Return: wait for n things in the event loop, by a subject or plainly."""
+
+    def work(n: int, *, count: bool) -> Sample:
+        counter = Counter() if count else None
+
+        async def main() -> Sample:
+            chosen = counting(counter) if counter else make
+            if subject is None:
+                elapsed, last = await awaiting(chosen, n)
+            else:
+                way = subject.way()
+                elapsed, last = await way.call(partial(waiting, way.wait, chosen, n))
+            # Now: when the loop ends it turns again.
+            return judged(elapsed, n, last, counter)
+
+        run = subject.run if subject else asyncio.run
+        sample: Sample = run(main())
+        return sample
+
+    return work
+
+
+def suspend_work(subject: Subject | None, make: Make) -> Work:
+    """Return: wait for n things driven by hand, by a subject or plainly."""
+
+    def work(n: int, *, count: bool) -> Sample:
+        # greenback wants a task.
+        async def main() -> Sample:
+            if subject is None:
+                return drive(awaiting(make, n + 1), n)
+            way = subject.way()
+            return drive(way.call(partial(waiting, way.wait, make, n + 1)), n)
+
+        return asyncio.run(main())
+
+    return work
+
+
+# --- tasks --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How coroutines are run so that `await_()` works below, or isn't to.
+
+    in_task says what a task has to await for that, and by_hand what a driver has to
+    drive.
+    """
+
+    run: Run
+    in_task: Callable[[Start], Coroutine[Any, Any, Any]]
+    by_hand: Callable[[Start], Coroutine[Any, Any, Any]]
+
+
+def _as_it_is(start: Start) -> Coroutine[Any, Any, Any]:
+    return start()
+
+
+def _with_portal(start: Start) -> Coroutine[Any, Any, Any]:
+    _expect_real_greenlet()
+    import greenback
+
+    return greenback.with_portal_run(start)
+
+
+MODES: Mapping[str, Mode] = {
+    "plain": Mode(asyncio.run, _as_it_is, _as_it_is),
+    "copool": Mode(copool.aio.run, _as_it_is, lambda start: _drive(start())),
+    "greenback": Mode(asyncio.run, _with_portal, _with_portal),
+}
+
+
+def steps_by_hand(mode: Mode) -> Work:
+    """Return: n steps of a coroutine, driven by hand."""
+
+    def work(n: int, *, count: bool) -> Sample:
+        async def main() -> Sample:
+            return drive(mode.by_hand(partial(awaiting, Suspends, n + 1)), n)
+
+        return asyncio.run(main())
+
+    return work
+
+
+def steps_of_a_task(mode: Mode) -> Work:
+    """Return: n steps of a task, which is alone in its loop."""
+
+    def work(n: int, *, count: bool) -> Sample:
+        counter = Counter() if count else None
+
+        async def steps() -> Timed:
+            return await awaiting(counting_sleep(counter) if counter else sleep, n)
+
+        async def main() -> Sample:
+            elapsed, last = await mode.in_task(steps)
+            return judged(elapsed, n, last, counter)
+
+        sample: Sample = mode.run(main())
+        return sample
+
+    return work
+
+
+# --- the plans ----------------------------------------------------------------
+
+# The variants.
+NOOP, RESULT = "noop", "result"
+AWAITABLE, GENERATOR = "awaitable", "generator"
+BY_HAND, ONE_TASK, TASKS = "by hand", "1 task", f"{AT_A_TIME} tasks"
+
+
+def _of_subjects(
+    case: Case,
+    work_of: Callable[[Subject | None], Work],
+    variant: str = "",
+    *,
+    but: Callable[[Subject], bool] = lambda subject: False,
+) -> dict[Key, Work]:
+    """Have the plain work and that of each subject but some."""
+    subjects: dict[str, Subject | None] = {"plain": None, **SUBJECTS}
+    return {
+        Key(case.name, "aio", variant, name): needing_extra(work_of(subject))
+        for name, subject in subjects.items()
+        if subject is None or not but(subject)
+    }
+
+
+def _of_modes(
+    case: Case,
+    work_of: Callable[[Mode], Work],
+    variant: str = "",
+    *,
+    modes: Iterable[str] = MODES,
+) -> dict[Key, Work]:
+    return {
+        Key(case.name, "aio", variant, name): needing_extra(work_of(MODES[name]))
+        for name in modes
+    }
+
+
+def _plan_calls(case: Case, settings: Settings) -> Plan:
+    works: dict[Key, Work] = {}
+    for variant, result in ((NOOP, None), (RESULT, DONE)):
+        work_of = partial(call_work, result=result)
+        # In anywhere mode the function is just called.
+        works |= _of_subjects(case, work_of, variant, but=_is_anywhere)
+    return [Trial(works)]
+
+
+def _is_anywhere(subject: Subject) -> bool:
+    return subject.run is copool.aio.run
+
+
+def _plan_waits(
+    case: Case,
+    settings: Settings,
+    *,
+    make: Make,
+    counting: Callable[[Counter], Make],
+) -> Plan:
+    work_of = partial(wait_work, make=make, counting=counting)
+    return [Trial(_of_subjects(case, work_of))]
+
+
+def _plan_suspends(case: Case, settings: Settings) -> Plan:
+    works: dict[Key, Work] = {}
+    for variant, make in ((AWAITABLE, Suspends), (GENERATOR, suspending)):
+        work_of = partial(suspend_work, make=make)
+        works |= _of_subjects(case, work_of, variant, but=_needs_loop)
+    return [Trial(works)]
+
+
+def _needs_loop(subject: Subject) -> bool:
+    return not subject.by_hand
+
+
+# greenback's portals are made for a task by the task.
+OF_ALL_TASKS = ("plain", "copool")
+
+
+def _plan_steps(case: Case, settings: Settings) -> Plan:
+    by_hand = _of_modes(case, steps_by_hand, BY_HAND)
+    one = _of_modes(case, steps_of_a_task, ONE_TASK)
+    many = _of_modes(
+        case,
+        lambda mode: AsyncioSubject(mode.run).yield_there_and_back,
+        TASKS,
+        modes=OF_ALL_TASKS,
+    )
+    return [Trial(by_hand | one | many)]
+
+
+def _plan_tasks(case: Case, settings: Settings) -> Plan:
+    works = _of_modes(
+        case, lambda mode: AsyncioSubject(mode.run).lifecycle, modes=OF_ALL_TASKS
+    )
+    return [Trial(works)]
+
+
+CASES: tuple[Case, ...] = (
+    Case("run-sync", "call an empty function below a task", _plan_calls),
+    Case(
+        "await-ready",
+        "wait for an `async def` that returns at once",
+        partial(_plan_waits, make=ready, counting=counting_ready),
+    ),
+    Case("await-suspends", "wait for what suspends, driven by hand", _plan_suspends),
+    Case(
+        "await-sleep",
+        "wait for asyncio.sleep(0), one task in the loop",
+        partial(_plan_waits, make=sleep, counting=counting_sleep),
+    ),
+    Case("task-step", "a step of a task that waits in an `await`", _plan_steps),
+    Case(
+        "task-lifecycle",
+        f"create, run and finish a task, {AT_A_TIME} at a time",
+        _plan_tasks,
+    ),
+    Case(
+        "tasks-waiting",
+        "each waiting three calls below it",
+        partial(plan_memory, what="waiting", extra=EXTRA),
+    ),
+)
