@@ -1,7 +1,10 @@
 """Anywhere mode: `await_()` below every task of an asyncio loop."""
 
 import asyncio
+import functools
+import traceback
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from copool._core import _drive
@@ -19,7 +22,7 @@ class _Factory:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.before = loop.get_task_factory()
-        self.make: Callable[..., Any] = self.before or _make_task
+        self.make = self.before or _task_maker()
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
@@ -27,13 +30,44 @@ class _Factory:
         # Anything else is refused by the task, with the same message as ever.
         if asyncio.iscoroutine(coro):
             coro = _drive(coro)
-        return self.make(loop, coro, **options)
+        task = self.make(loop, coro, **options)
+        if source := getattr(task, "_source_traceback", None):
+            self._end_at_caller(source)
+        return task
+
+    def _end_at_caller(self, source: traceback.StackSummary) -> None:
+        """Leave out what is between a task and who made it, in debug mode."""
+        source[:] = [frame for frame in source if frame.filename != __file__]
+        # As a loop that has no factory does; not all are written in Python.
+        own = asyncio.base_events.__file__
+        if not self.before and source and source[-1].filename == own:
+            del source[-1]
 
 
-def _make_task(
-    loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
-) -> asyncio.Task[Any]:
-    return asyncio.Task(coro, loop=loop, **options)
+class Task(asyncio.Task[Any]):
+    """A task that keeps its name when a loop says that it was given none."""
+
+    __slots__ = ()
+
+    def set_name(self, name: object, /) -> None:
+        if name is not None:
+            super().set_name(name)
+
+
+@functools.cache
+def _task_maker() -> Callable[..., asyncio.Task[Any]]:
+    """Return what makes the tasks of a loop that has no factory.
+
+    The loops of 3.13.0 call `set_name(None)` on what a factory returns, which makes
+    "None" of the name. Elsewhere there is no subclass: to await one takes longer.
+    """
+    names: list[object] = []
+    loop = asyncio.BaseEventLoop()
+    loop.set_task_factory(lambda *_, **__: SimpleNamespace(set_name=names.append))  # type: ignore[arg-type]
+    loop.create_task(None)  # type: ignore[arg-type]
+    loop.close()
+    kind = Task if None in names else asyncio.Task
+    return lambda loop, coro, **options: kind(coro, loop=loop, **options)
 
 
 def install(loop: asyncio.AbstractEventLoop | None = None) -> None:
