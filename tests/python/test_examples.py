@@ -33,6 +33,14 @@ one leaf more:  False
        1 A
 3 coroutines, at most 3 of them alive, 0 on a stack used before
 """,
+    "xml_stream.py": """\
+roof    12:00  21.5 degrees, with 57 of 280 bytes sent
+cellar  12:00  11.0 degrees, with 116 of 280 bytes sent
+roof    12:10  21.0 degrees, with 152 of 280 bytes sent
+cellar  12:10  11.0 degrees, with 188 of 280 bytes sent
+roof    12:20  19.5 degrees, with 234 of 280 bytes sent
+cellar  12:20  11.5 degrees, with 280 of 280 bytes sent
+""",
 }
 ARGUMENTS = {"merge_names.py": ["sample.py"]}
 SAMPLE = "class C(A):\n    def f(self): return b\n    def g(self): c(d)\n"
@@ -47,6 +55,7 @@ def test_example_prints_what_it_should(example, tmp_path):
         text=True,
         check=False,
         cwd=tmp_path,
+        timeout=100,
     )
     assert (result.stderr, result.stdout) == ("", PRINTED[example.name])
 
