@@ -673,6 +673,10 @@ obstacle(struct thread_record *t, struct strand *s)
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
         return "its task is being closed, and nobody would let it go on";
+    if (CO_UNLIKELY(!tstate_is_running(t->ts, &t->current->root)))
+        return "a greenlet of another library is running, whose stack is a "
+               "part of this one; put copool's in its place, with "
+               "copool.greenlet.install()";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
