@@ -1,7 +1,8 @@
 """Runs other projects' test suites and servers on copool: `make compat`.
 
 Each suite runs with the real greenlet and with copool in its place, and the outcomes
-are compared test by test. Needs the virtual environment that make prepares.
+are compared test by test; that of asyncio with loops as they are and in anywhere mode.
+Needs the virtual environment that make prepares.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from verdict import NO_LEAK, NOT_APPLICABLE, compare, exceptions, verdict
 
 SUITES = (
     "abi",
+    "asyncio",
     "greenlet",
     "greenback",
     "xdist",
@@ -37,6 +39,8 @@ SUITES = (
     "celery",
     "locust",
 )
+# What a suite runs on: the real one, and copool.
+PROVIDERS = {"asyncio": ("plain", "anywhere")}
 # How often the real greenlet may show that it fails a test too, of at most so many.
 LOOKS, MOST_LOOKED_AT = 5, 20
 COLUMNS = (PASSED, FAILED, SKIPPED, NOT_APPLICABLE)
@@ -57,7 +61,7 @@ def run_suite(suite: str, run: Run) -> Outcomes:
 
 
 def baseline(suite: str, run: Run, *, fresh: bool) -> Outcomes:
-    """The outcomes on the real greenlet: kept until anything in this folder changes."""
+    """The outcomes on the real one: kept until anything in this folder changes."""
     digest = hashlib.sha256()
     for path in sorted(HERE.rglob("*.*")):
         if path.suffix in {".py", ".txt"}:
@@ -87,9 +91,9 @@ def on_copool(suite: str, run: Run, real: Outcomes) -> Outcomes:
 
 
 def look_again(suite: str, real_run: Run, verdicts: Outcomes) -> Outcomes:
-    """Give the real greenlet the chance to fail what passed with it, and failed here.
+    """Give the real one the chance to fail what passed with it, and failed here.
 
-    Some tests pass by luck with the real one too: gevent's of its timer's resolution
+    Some tests pass by luck with it too: gevent's of its timer's resolution
     passes on a machine that is slow enough. That ours may pass later excuses nothing.
     """
     verdicts = dict(verdicts)
@@ -112,7 +116,7 @@ def report(tables: dict[str, tuple[Outcomes, Outcomes]]) -> int:
     rows = [("suite", *COLUMNS, "with the real one")]
     for suite, (outcomes, real) in tables.items():
         for test, outcome in outcomes.items():
-            # What is skipped with either greenlet is no news.
+            # What is skipped with both is no news.
             if outcome.status != PASSED and outcome != real.get(test):
                 lines = outcome.detail.strip().splitlines()
                 shown = lines if outcome.status == FAILED else lines[:1]
@@ -136,7 +140,7 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument("--quick", action="store_true", help="less of the long ones")
     parser.add_argument(
-        "--real", action="store_true", help="only with the real greenlet, anew"
+        "--real", action="store_true", help="only with the real one, anew"
     )
     options = parser.parse_args()
     if unknown := set(options.suites) - set(SUITES):
@@ -146,7 +150,7 @@ def main() -> int:
     for suite in options.suites or SUITES:
         real_run, run = (
             Run(provider, ENVIRONMENT / "out" / provider / suite, options.quick)
-            for provider in ("greenlet", "copool")
+            for provider in PROVIDERS.get(suite, ("greenlet", "copool"))
         )
         real = baseline(suite, real_run, fresh=options.real)
         if options.real:

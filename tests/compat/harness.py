@@ -1,4 +1,4 @@
-"""What the suites share: which greenlet a program runs on, and what came of it."""
+"""What the suites share: what a program runs on, and what came of it."""
 
 import json
 import os
@@ -33,16 +33,17 @@ Outcomes = dict[str, Outcome]
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a suite: on which greenlet, where its files go, how much of it."""
+    """One run of a suite: on what, where its files go, how much of it."""
 
-    provider: str  # "copool", or "greenlet" for the real one
+    # "greenlet", the real one, or "copool"; of asyncio's loops "plain" or "anywhere"
+    provider: str
     directory: Path
     quick: bool = False
     only: frozenset[str] = frozenset()  # no others, where this isn't empty
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, *arguments: str | Path) -> list[str]:
-        """Python with these arguments, on this run's greenlet."""
+        """Python with these arguments; copool is the greenlet if that is asked for."""
         run = ["-m", "copool", "run"] if self.provider == "copool" else []
         return [sys.executable, *run, *map(str, arguments)]
 
@@ -91,7 +92,7 @@ def read_record(path: Path, run: Run, status: int, last_words: str = "") -> Outc
     """What a program has written with `record` that ended with this status.
 
     A test that began and did not end has failed. That the program came to its end, on
-    the greenlet it was meant to, is one more test, listed when it fails.
+    what it was meant to run on, is one more test, listed when it fails.
     """
     outcomes: Outcomes = {}
     died = f"ended with status {status}:\n{last_words}"
@@ -107,7 +108,7 @@ def read_record(path: Path, run: Run, status: int, last_words: str = "") -> Outc
             )
     # 1 is how pytest tells that tests have failed.
     if provider != run.provider or status not in (0, 1):
-        test = f"{path.stem} runs to its end on the greenlet asked for"
+        test = f"{path.stem} runs to its end on what was asked for"
         outcomes[test] = Outcome(FAILED, f"ran on {provider}, {died}")
     return outcomes
 

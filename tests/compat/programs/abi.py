@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import greenlet
-from record import Record
+from record import Record, provider
 
 # From greenlet's header, on 64 bits: the object's head, and three pointers.
 SIZE, WEAK_REFERENCES, DICTIONARY = 40, 16, 24
@@ -69,4 +69,4 @@ for name, uses in found:
     what = "with its use of the C API" if uses else "which doesn't use the C API"
     check(f"{name} imports, {what}", lambda name=name: importlib.import_module(name))
 check("gevent's subclass in C has its fields behind those of greenlet", check_subclass)
-RECORD.say_provider()
+RECORD.say_provider(provider())

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gevent.testing import testrunner
-from record import Record
+from record import Record, provider
 
 RECORD = Record()
 HERE = Path(__file__).parent
@@ -54,4 +54,4 @@ testrunner.ResultCollector = RecordedResults
 testrunner.Discovery = Tests
 with suppress(SystemExit):  # how it says that files failed
     testrunner.main()
-RECORD.say_provider()
+RECORD.say_provider(provider())

@@ -41,4 +41,4 @@ def pytest_testnodedown(node):
 
 def pytest_unconfigure():
     if not IS_WORKER:
-        RECORD.say_provider()
+        RECORD.say_provider(provider())

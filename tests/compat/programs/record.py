@@ -39,8 +39,8 @@ class Record:
     def end(self, test: str, status: str, detail: str = "", count: int = 1) -> None:
         self._write(test=test, status=status, detail=detail, count=count)
 
-    def say_provider(self) -> None:
-        self._write(provider=provider())
+    def say_provider(self, provider: str) -> None:
+        self._write(provider=provider)
 
 
 if __name__ == "__main__" and provider() != os.environ["COMPAT_PROVIDER"]:

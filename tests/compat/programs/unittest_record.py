@@ -3,7 +3,7 @@
 import sys
 import unittest
 
-from record import Record
+from record import Record, provider
 
 RECORD = Record()
 
@@ -47,6 +47,11 @@ class RecordedResult(unittest.TextTestResult):
         self._outcome = ("skipped", reason)
 
 
-tests = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])
-unittest.TextTestRunner(verbosity=2, resultclass=RecordedResult).run(tests)
-RECORD.say_provider()
+def main(provider=provider):
+    tests = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])
+    unittest.TextTestRunner(verbosity=2, resultclass=RecordedResult).run(tests)
+    RECORD.say_provider(provider())
+
+
+if __name__ == "__main__":
+    main()
