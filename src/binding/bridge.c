@@ -22,7 +22,7 @@
  *
  * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
  */
-#include "bridge.h"
+#include "strand.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -757,14 +757,6 @@ core_await(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-bool
-bridge_waits_in(const struct strand *s)
-{
-    while (s->caller)
-        s = s->caller;
-    return s->ops == &ops && s->face && ((Bridge *)s->face)->top;
-}
-
 /* --- for the strand ----------------------------------------------------- */
 
 static bool
@@ -801,7 +793,9 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget, true};
+static const struct face_ops ops = {
+    is_suspended, unwind, forget, true,
+    "it waits in await_(); its task will let it go on"};
 
 /* --- attributes --------------------------------------------------------- */
 
