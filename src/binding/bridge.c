@@ -22,7 +22,7 @@
  *
  * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
  */
-#include "bridge.h"
+#include "strand.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -673,6 +673,10 @@ obstacle(struct thread_record *t, struct strand *s)
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
         return "its task is being closed, and nobody would let it go on";
+    if (CO_UNLIKELY(!tstate_is_running(t->ts, &t->current->root)))
+        return "a greenlet of another library is running, whose stack is a "
+               "part of this one; put copool's in its place, with "
+               "copool.greenlet.install()";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
@@ -753,14 +757,6 @@ core_await(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     return result;
 }
 
-bool
-bridge_waits_in(const struct strand *s)
-{
-    while (s->caller)
-        s = s->caller;
-    return s->ops == &ops && s->face && ((Bridge *)s->face)->top;
-}
-
 /* --- for the strand ----------------------------------------------------- */
 
 static bool
@@ -797,7 +793,9 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget, true};
+static const struct face_ops ops = {
+    is_suspended, unwind, forget, true,
+    "it waits in await_(); its task will let it go on"};
 
 /* --- attributes --------------------------------------------------------- */
 

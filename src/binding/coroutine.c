@@ -18,7 +18,6 @@
 #include <structmember.h>
 
 #include "blocks.h"
-#include "bridge.h"
 #include "module.h"
 #include "thread_name.h"
 
@@ -77,6 +76,16 @@ has_entered(const struct strand *s)
     return other != NULL;
 }
 
+/* Why the chain that the strand is a part of stands still, if a face that can
+ * tell is at the bottom of it; or NULL. */
+static const char *
+why_suspended(const struct strand *s)
+{
+    while (s->caller)
+        s = s->caller;
+    return s->ops ? s->ops->why_suspended : NULL;
+}
+
 /* For a coroutine that can't be entered; says why and what to do. */
 static PyObject *
 raise_state(struct thread_record *t, Coroutine *self)
@@ -91,8 +100,8 @@ raise_state(struct thread_record *t, Coroutine *self)
     else if (t->current == self->strand)
         remedy = "it is running already; only suspended coroutines can be "
                  "entered, use copool.yield_() to stop this one";
-    else if (bridge_waits_in(self->strand))
-        remedy = "it waits in await_(); its task will let it go on";
+    else if (why_suspended(self->strand))
+        remedy = why_suspended(self->strand);
     else if (has_entered(self->strand))
         remedy = "it waits for a coroutine that it entered; "
                  "yield until control is back in it";
@@ -382,7 +391,7 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget, true};
+static const struct face_ops ops = {is_suspended, unwind, forget, true, NULL};
 
 /* --- attributes --------------------------------------------------------- */
 

@@ -551,7 +551,8 @@ forget(PyObject *face)
 }
 
 /* Not unwound at exit: an event loop would be woken by that, and go on. */
-const struct face_ops greenlet_ops = {is_suspended, unwind, forget, false};
+const struct face_ops greenlet_ops = {is_suspended, unwind, forget, false,
+                                      NULL};
 
 /* --- the interface ------------------------------------------------------ */
 

@@ -39,6 +39,9 @@ struct face_ops {
     void (*forget)(PyObject *face);
     /* Whether suspended faces are unwound when the process exits. */
     bool unwound_at_exit;
+    /* If a suspended face may have entered coroutines, which wait with it: what
+     * they wait for and who will let them go on. Else NULL. */
+    const char *why_suspended;
 };
 
 /* The block's record: in the hot page, beside the top of the stack. */

@@ -323,6 +323,18 @@ size_t tstate_least_stack(void);
 bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
                        struct tstate_root *root);
 
+/* Whether the running chain is the one that started from root, and not one that
+ * another library has put in its place below it, on the same stack. */
+static inline bool
+tstate_is_running(const PyThreadState *ts, const struct tstate_root *root)
+{
+    const _PyErr_StackItem *item = ts->exc_info;
+
+    while (item && item != &root->exc)
+        item = item->previous_item;
+    return item != NULL;
+}
+
 /* Lets the thread state free its own data stack rather than the running
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);

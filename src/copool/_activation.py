@@ -37,7 +37,7 @@ def install(*, children: bool = True) -> None:
     Calling it again changes nothing. Never switches. Raises RuntimeError when
     another greenlet is already imported, and in a sub-interpreter.
     """
-    if not _in_main_interpreter():
+    if not in_main_interpreter():
         raise RuntimeError(
             "copool's greenlet is for the main interpreter only: call "
             "copool.greenlet.install() there, and use copool.Coroutine here"
@@ -47,7 +47,7 @@ def install(*, children: bool = True) -> None:
 
 def installed() -> bool:
     """Whether `import greenlet` gives copool's."""
-    return _finder_stands() and _another() is None
+    return _finder_stands() and foreign() is None
 
 
 def activate(*, children: bool) -> None:
@@ -55,7 +55,7 @@ def activate(*, children: bool) -> None:
 
     In a sub-interpreter it is the import of greenlet that raises RuntimeError.
     """
-    if another := _another():
+    if another := foreign():
         raise RuntimeError(
             "another greenlet is already imported, from "
             f"{getattr(another, '__file__', None) or another!r}: call "
@@ -68,7 +68,8 @@ def activate(*, children: bool) -> None:
         _hand_on()
 
 
-def _another() -> "ModuleType | None":
+def foreign() -> "ModuleType | None":
+    """Return the greenlet that is imported and is not copool's, or None."""
     for name in ("greenlet", "greenlet._greenlet"):
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None) or ""
@@ -95,7 +96,8 @@ def _hand_on() -> None:
         sys.path.append(_INHERIT)
 
 
-def _in_main_interpreter() -> bool:
+def in_main_interpreter() -> bool:
+    """Whether this is the interpreter that the process began with."""
     if sys.version_info >= (3, 12):
         from _thread import _is_main_interpreter
 

@@ -226,6 +226,91 @@ say(run(main()) == 100_000 + sum(range(100_000)))
     assert done.lines == ["True"], done.errors
 
 
+REAL = """
+import asyncio, sys
+import copool.aio
+from copool.aio import await_, run_sync
+import greenlet
+if greenlet.__name__ not in sys.modules or "copool" in greenlet.__file__:
+    raise ImportError("the real greenlet is needed")
+"""
+
+
+@pytest.fixture
+def real_greenlet():
+    pytest.importorskip("greenlet")
+
+
+@pytest.mark.usefixtures("real_greenlet")
+def test_await_in_a_greenlet_of_another_library_is_refused(python):
+    done = python(
+        REAL
+        + """
+def waits():
+    try:
+        await_(asyncio.sleep(0))
+    except copool.CoroutineError as error:
+        return "another library" in str(error)
+
+def fn():
+    def generator():
+        yield await_(asyncio.sleep(0, 1))
+    return greenlet.greenlet(waits).switch(), list(generator())
+
+print(asyncio.run(run_sync(fn)))
+"""
+    )
+    assert (done.lines, done.errors) == (["(True, [1])"], "")
+
+
+@pytest.mark.usefixtures("real_greenlet")
+def test_anywhere_mode_refuses_greenlets_of_another_library(python):
+    done = python(
+        REAL
+        + """
+async def main(): await_(asyncio.sleep(0))
+async def inside():
+    try:
+        copool.aio.install()
+    except RuntimeError as error:
+        print(greenlet.__file__.replace("__init__", "_greenlet")[:-3] in str(error)
+              or greenlet.__file__ in str(error), "copool run" in str(error))
+asyncio.run(inside())
+co = main()
+try:
+    copool.aio.run(co)
+except RuntimeError:
+    co.close()
+print(copool.aio.run(main(), foreign_greenlets=True))
+"""
+    )
+    assert (done.lines, done.errors) == (["True True", "None"], "")
+
+
+@pytest.mark.usefixtures("real_greenlet")
+def test_anywhere_mode_gives_those_who_import_greenlet_copools(python):
+    done = python(
+        """
+import asyncio, copool.aio, copool.greenlet
+from copool.aio import await_
+
+async def main():
+    import greenlet
+    def child():
+        parent = greenlet.getcurrent().parent
+        return [parent.switch(i) for i in range(2)]
+    g = greenlet.greenlet(child)
+    first = g.switch()
+    await asyncio.sleep(0)
+    await_(asyncio.sleep(0))
+    return copool.greenlet.installed(), first, g.switch("a"), g.switch("b")
+
+print(copool.aio.run(main()))
+"""
+    )
+    assert (done.lines, done.errors) == (["(True, 0, 1, ['a', 'b'])"], "")
+
+
 # A tool that follows calls and returns, as coverage does, is right only if what is
 # on a stack of its own has a trace function of its own.
 FOLLOW = """

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from copool._core import _drive
+from copool.aio._greenlets import put_ours_in_place
 
 __all__ = ["install", "installed", "run", "uninstall"]
 
@@ -70,14 +71,23 @@ def _task_maker() -> Callable[..., asyncio.Task[Any]]:
     return lambda loop, coro, **options: kind(coro, loop=loop, **options)
 
 
-def install(loop: asyncio.AbstractEventLoop | None = None) -> None:
+def install(
+    loop: asyncio.AbstractEventLoop | None = None, *, foreign_greenlets: bool = False
+) -> None:
     """Let `await_()` work below every task that the loop makes from now on.
 
     `loop` is the running one unless given: asyncio's or one with its interface, such
     as uvloop's. A task factory that it has goes on making the tasks; one that is set
     later takes the place of this. Does nothing if the loop has it already.
+
+    Greenlets of the package greenlet, which SQLAlchemy's asyncio uses, can't be used
+    below such tasks. So from here on `import greenlet` gives copool's, and if the other
+    one is already imported, this raises RuntimeError. `foreign_greenlets=True` leaves
+    both out: it is the program's promise that none of its tasks uses any.
     """
     loop = loop or asyncio.get_running_loop()
+    if not foreign_greenlets:
+        put_ours_in_place()
     if not installed(loop):
         loop.set_task_factory(_Factory(loop))
 
@@ -104,10 +114,12 @@ def run(
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    foreign_greenlets: bool = False,
 ) -> T:
     """Like `asyncio.run()`, with `await_()` working below every task.
 
-    `loop_factory` makes the loop, for example `uvloop.new_event_loop`.
+    `loop_factory` makes the loop, for example `uvloop.new_event_loop`. For
+    `foreign_greenlets` see `install()`.
     """
     # As asyncio.run() does: the coroutine stays unawaited, and says so.
     if asyncio._get_running_loop() is not None:
@@ -116,5 +128,5 @@ def run(
             "copool.aio.install() lets await_() work below the tasks made afterwards"
         )
     with asyncio.Runner(debug=debug, loop_factory=loop_factory) as runner:
-        install(runner.get_loop())
+        install(runner.get_loop(), foreign_greenlets=foreign_greenlets)
         return runner.run(main)

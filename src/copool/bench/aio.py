@@ -119,9 +119,12 @@ def _to_thread() -> Way:
     return Way(asyncio.to_thread, wait)
 
 
+# Greenlets of another library are loaded too, but not used below these tasks.
+ANYWHERE = partial(copool.aio.run, foreign_greenlets=True)
+
 SUBJECTS: Mapping[str, Subject] = {
     "copool": Subject(_copool),
-    "copool anywhere": Subject(_anywhere, copool.aio.run, by_hand=False),
+    "copool anywhere": Subject(_anywhere, ANYWHERE, by_hand=False),
     "SQLAlchemy": Subject(_sqlalchemy),
     "greenback": Subject(_greenback),
     "asgiref": Subject(_asgiref, by_hand=False),
@@ -349,7 +352,7 @@ def _with_portal(start: Start) -> Coroutine[Any, Any, Any]:
 
 MODES: Mapping[str, Mode] = {
     "plain": Mode(asyncio.run, _as_it_is, _as_it_is),
-    "copool": Mode(copool.aio.run, _as_it_is, lambda start: _drive(start())),
+    "copool": Mode(ANYWHERE, _as_it_is, lambda start: _drive(start())),
     "greenback": Mode(asyncio.run, _with_portal, _with_portal),
 }
 
@@ -432,7 +435,7 @@ def _plan_calls(case: Case, settings: Settings) -> Plan:
 
 
 def _is_anywhere(subject: Subject) -> bool:
-    return subject.run is copool.aio.run
+    return subject.run is ANYWHERE
 
 
 def _plan_waits(
