@@ -1090,8 +1090,9 @@ def test_iterate_may_be_entered_by_several_tasks_in_turn(run):
         async def take():
             return next(shared)
 
-        shared = iterate(numbers([], 100))
-        return [await asyncio.create_task(take()) for _ in range(5)]
+        async with contextlib.aclosing(numbers([], 100)) as items:
+            shared = iterate(items)
+            return [await asyncio.create_task(take()) for _ in range(5)]
 
     assert run(main()) == [0, 1, 2, 3, 4]
 
