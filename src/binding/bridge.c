@@ -358,6 +358,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
 {
     struct strand *s = self->strand, *top = self->top;
     PyObject *context = t->ts->context;
+    PySendResult outcome;
 
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
@@ -375,8 +376,9 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_switch(t, top, value);
+    outcome = left(self, s, value, result);
     Py_XDECREF(context);
-    return left(self, s, value, result);
+    return outcome;
 }
 
 static PySendResult
