@@ -11,11 +11,13 @@
  *
  *      state      strand  top
  *      CREATED    NULL    NULL
- *      ENTERED    yes *   NULL  a step is running, or waits for something that
- *                               it entered in turn  (* NULL while it is made)
- *      SUSPENDED  yes     yes   in await_(), which the strand `top` called:
- * this one, or a Coroutine's that it has entered SUSPENDED  NULL    NULL  in a
- * plain await of the coroutine that it drives FINISHED   NULL    NULL
+ *      ENTERED    yes     NULL  a step is running, or waits for what it entered
+ *      SUSPENDED  yes     yes   in await_(), called on the strand `top`
+ *      SUSPENDED  NULL    NULL  in a plain await of the coroutine it drives
+ *      FINISHED   NULL    NULL
+ *
+ * `top` is its own strand, or that of a Coroutine which the step has entered.
+ * While a step gets its strand, the state is ENTERED already.
  *
  * Like the coroutine of an `async def`, a step runs in the context of whoever
  * drives it and sees the exception which that is handling.
@@ -268,8 +270,30 @@ hide_from_collector(Bridge *self, bool hide)
         tstate_set_finalized(self->target, hide);
 }
 
-/* What follows each switch to it. Steals value, which is NULL if an exception
- * is set. */
+/* What follows a step; value is NULL if an exception is set. */
+static void
+step_done(Bridge *self, struct strand *s, PyObject *value)
+{
+    bool goes_on = self->outcome == PYGEN_NEXT;
+    struct error error;
+
+    self->state = goes_on ? SUSPENDED : FINISHED;
+    if (!value)
+        error_take(&error);
+    give_up_strand(self, s); /* which may run anything, from here on */
+    if (goes_on)
+        return;
+    finish(self);
+    if (value)
+        return;
+    error_restore(&error);
+    /* A coroutine sees to this itself. */
+    if (!self->drives && PyErr_ExceptionMatches(PyExc_StopIteration))
+        error_hide_stop_iteration();
+}
+
+/* What follows each switch to it. *result gets value, which is NULL if an
+ * exception is set. */
 static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
@@ -282,25 +306,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
         hide_from_collector(self, true);
     } else {
         outcome = self->outcome;
-        self->state = SUSPENDED;
-        if (outcome == PYGEN_NEXT) {
-            give_up_strand(self, s);
-        } else {
-            struct error error;
-
-            self->state = FINISHED;
-            if (!value)
-                error_take(&error);
-            give_up_strand(self, s);
-            finish(self);
-            if (!value) {
-                error_restore(&error);
-                /* A coroutine sees to this itself. */
-                if (!self->drives &&
-                    CO_UNLIKELY(PyErr_ExceptionMatches(PyExc_StopIteration)))
-                    error_hide_stop_iteration();
-            }
-        }
+        step_done(self, s, value);
     }
     *result = value;
     Py_DECREF(self);
@@ -352,6 +358,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
 {
     struct strand *s = self->strand, *top = self->top;
     PyObject *context = t->ts->context;
+    PySendResult outcome;
 
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
@@ -369,8 +376,9 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_switch(t, top, value);
+    outcome = left(self, s, value, result);
     Py_XDECREF(context);
-    return left(self, s, value, result);
+    return outcome;
 }
 
 static PySendResult

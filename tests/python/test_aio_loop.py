@@ -36,6 +36,10 @@ from copool.aio import (
     uninstall,
 )
 
+# Other tests in this process use greenlet's own greenlets; below these tasks is none.
+install = functools.partial(install, foreign_greenlets=True)
+run_anywhere = functools.partial(copool.aio.run, foreign_greenlets=True)
+
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 needs_eager_tasks = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="tasks are never eager before 3.12"
@@ -49,7 +53,7 @@ def new_loop(request):
 
 @pytest.fixture
 def run(new_loop):
-    return functools.partial(copool.aio.run, loop_factory=new_loop)
+    return functools.partial(run_anywhere, loop_factory=new_loop)
 
 
 @pytest.fixture
@@ -579,7 +583,7 @@ def test_debug_mode_names_the_slow_steps_as_without_it(caplog):
         secret = "Task-[0-9]+|0x[0-9a-f]+|[0-9.]+ seconds"
         return [re.sub(secret, "", record.getMessage()) for record in caplog.records]
 
-    slow = messages(copool.aio.run)
+    slow = messages(run_anywhere)
     assert slow == messages(asyncio.run)
     assert "main() running at " in slow[0]
     assert " created at " in slow[0]
@@ -847,7 +851,7 @@ def test_a_task_cannot_wait_for_itself(run):
 def test_run_inside_a_running_loop_names_the_remedy(run):
     async def main():
         with pytest.raises(RuntimeError, match=r"copool\.aio\.install\(\)"):
-            copool.aio.run(coroutine)
+            run_anywhere(coroutine)
         return "goes on"
 
     coroutine = later()
@@ -911,7 +915,7 @@ def test_loops_of_two_threads_are_strangers(new_loop):
                 barrier.wait()
             return threading.get_ident()
 
-        idents[name] = copool.aio.run(main(), loop_factory=new_loop)
+        idents[name] = run_anywhere(main(), loop_factory=new_loop)
 
     idents, barrier = {}, threading.Barrier(2)
     threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import traceback
 from collections.abc import Callable, Coroutine
-from types import SimpleNamespace
+from types import CoroutineType, SimpleNamespace
 from typing import Any, TypeVar
 
 from copool._core import _drive
@@ -23,16 +23,20 @@ class _Factory:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.before = loop.get_task_factory()
-        self.make = self.before or _task_maker()
+        self.kind = None if self.before else _kind_of_task()
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
     ) -> Any:
         # Anything else is refused by the task, with the same message as ever.
-        if asyncio.iscoroutine(coro):
+        if type(coro) is CoroutineType or asyncio.iscoroutine(coro):
             coro = _drive(coro)
-        task = self.make(loop, coro, **options)
-        if source := getattr(task, "_source_traceback", None):
+        task: Any
+        if self.kind:
+            task = self.kind(coro, loop=loop, **options)
+        else:
+            task = self.before(loop, coro, **options)  # type: ignore[misc]
+        if loop.get_debug() and (source := getattr(task, "_source_traceback", None)):
             self._end_at_caller(source)
         return task
 
@@ -56,8 +60,8 @@ class Task(asyncio.Task[Any]):
 
 
 @functools.cache
-def _task_maker() -> Callable[..., asyncio.Task[Any]]:
-    """Return what makes the tasks of a loop that has no factory.
+def _kind_of_task() -> type[asyncio.Task[Any]]:
+    """Return the class of the tasks of a loop that has no factory.
 
     The loops of 3.13.0 call `set_name(None)` on what a factory returns, which makes
     "None" of the name. Elsewhere there is no subclass: to await one takes longer.
@@ -67,8 +71,7 @@ def _task_maker() -> Callable[..., asyncio.Task[Any]]:
     loop.set_task_factory(lambda *_, **__: SimpleNamespace(set_name=names.append))  # type: ignore[arg-type]
     loop.create_task(None)  # type: ignore[arg-type]
     loop.close()
-    kind = Task if None in names else asyncio.Task
-    return lambda loop, coro, **options: kind(coro, loop=loop, **options)
+    return Task if None in names else asyncio.Task
 
 
 def install(
