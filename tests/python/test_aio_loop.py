@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import signal
+import subprocess
 import sys
 import threading
 import types
@@ -312,6 +313,32 @@ def test_tasks_have_the_class_and_the_names_that_they_have_without_it(run, plain
         return type(named).__name__, named.get_name(), numbers[1] - numbers[0]
 
     assert run(main()) == plain_run(main()) == ("Task", "5", 1)
+
+
+WITHOUT_C = """
+import sys
+sys.modules["_asyncio"] = None
+import asyncio, copool.aio
+
+def below():
+    return copool.aio.await_(asyncio.sleep(0, asyncio.current_task().get_name()))
+
+async def child():
+    return below()
+
+async def main():
+    tasks = [asyncio.create_task(child()), asyncio.create_task(child(), name="named")]
+    assert isinstance(tasks[0], asyncio.tasks._PyTask)
+    return await asyncio.gather(*tasks)
+
+print(*copool.aio.run(main()))
+"""
+
+
+def test_tasks_that_are_written_in_python_have_their_names_and_wait():
+    command = [sys.executable, "-c", WITHOUT_C]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("Task-2 named\n", "")
 
 
 def test_what_is_no_coroutine_is_refused_with_the_same_words(run, plain_run):
