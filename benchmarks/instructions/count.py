@@ -43,7 +43,7 @@ Run = Callable[[int], object]
 
 def runs() -> Iterator[tuple[str, Run]]:
     """Yield every case with what does it n times."""
-    from copool._core import _drive, _greenlet_names, run_sync
+    from copool._core import _greenlet_names, bridge, run_sync
     from copool.bench.aio import SUBJECTS, Suspends, awaiting, calling, drive, waiting
     from copool.bench.clevel import POLICIES, CWork
     from copool.bench.subjects import CopoolSubject, GreenletSubject, empty
@@ -75,7 +75,7 @@ def runs() -> Iterator[tuple[str, Run]]:
         "bridge await_",
         lambda n: drive(run_sync(waiting, way.wait, Suspends, n + 1), n),
     )
-    yield "bridge step", lambda n: drive(_drive(awaiting(Suspends, n + 1)), n)
+    yield "bridge step", lambda n: drive(bridge(awaiting(Suspends, n + 1)), n)
 
 
 def finish(coroutine: Coroutine[object, object, object]) -> None:

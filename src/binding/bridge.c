@@ -673,6 +673,29 @@ awaitable_iter(PyObject *awaitable)
     return it;
 }
 
+/* Whether asyncio's current task has begun below the Bridge that has this
+ * strand: eagerly, without one of its own. It has a context of its own then. */
+static bool
+task_is_inside(struct thread_record *t, struct strand *s)
+{
+    PyObject *name = PyUnicode_FromString("asyncio.tasks");
+    PyObject *tasks = name ? PyImport_GetModule(name) : NULL;
+    PyObject *task =
+        tasks ? PyObject_CallMethod(tasks, "current_task", NULL) : NULL;
+    PyObject *coroutine = task && task != Py_None
+                              ? PyObject_CallMethod(task, "get_coro", NULL)
+                              : NULL;
+    bool inside = coroutine && PyCoro_CheckExact(coroutine) &&
+                  tstate_runs_in(t->ts, coroutine, &s->root);
+
+    PyErr_Clear(); /* no loop is running */
+    Py_XDECREF(name);
+    Py_XDECREF(tasks);
+    Py_XDECREF(task);
+    Py_XDECREF(coroutine);
+    return inside;
+}
+
 /* Why the running chain can't be suspended, or NULL. */
 static const char *
 obstacle(struct thread_record *t, struct strand *s)
@@ -685,6 +708,12 @@ obstacle(struct thread_record *t, struct strand *s)
         return "a greenlet of another library is running, whose stack is a "
                "part of this one; put copool's in its place, with "
                "copool.greenlet.install()";
+    if (CO_UNLIKELY(t->ts->context != s->caller->slice.context) &&
+        task_is_inside(t, s))
+        return "its task has begun inside a step of another one, which would "
+               "be suspended in the middle; make such a task of "
+               "copool.aio.bridge(coroutine), or with loop.create_task() in a "
+               "loop that copool.aio.install() was called for last";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
@@ -1036,7 +1065,7 @@ core_run_sync(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 }
 
 static PyObject *
-core_drive(PyObject *module, PyObject *coroutine)
+core_bridge(PyObject *module, PyObject *coroutine)
 {
     struct thread_record *t = thread_record_get();
     Bridge *self;
@@ -1045,6 +1074,14 @@ core_drive(PyObject *module, PyObject *coroutine)
         return NULL;
     if (Py_IS_TYPE(coroutine, t->state->bridge_type))
         return Py_NewRef(coroutine);
+    if (CO_UNLIKELY(!PyCoro_CheckExact(coroutine) &&
+                    !PyObject_HasAttrString(coroutine, "send"))) {
+        PyErr_Format(PyExc_TypeError,
+                     "bridge() needs a coroutine, not %.200s; a plain function "
+                     "is called by run_sync()",
+                     Py_TYPE(coroutine)->tp_name);
+        return NULL;
+    }
     self = alloc(t, coroutine);
     if (CO_UNLIKELY(!self))
         return NULL;
@@ -1169,9 +1206,11 @@ static PyMethodDef functions[] = {
                "Whether await_() has a task that can wait.")},
     {"_hold", core_hold, METH_NOARGS, NULL},
     {"_release", core_release, METH_O, NULL},
-    {"_drive", core_drive, METH_O,
-     PyDoc_STR("A coroutine that drives another one, below which await_() "
-               "works.")},
+    {"bridge", core_bridge, METH_O,
+     PyDoc_STR("bridge($module, coroutine, /)\n--\n\n"
+               "A coroutine that drives another one, below which await_() "
+               "works.\n\n"
+               "For tasks that are not made by a loop with install().")},
     {NULL, NULL, 0, NULL},
 };
 

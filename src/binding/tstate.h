@@ -335,6 +335,19 @@ tstate_is_running(const PyThreadState *ts, const struct tstate_root *root)
     return item != NULL;
 }
 
+/* Whether the coroutine is running in that chain, or in one that it entered. */
+static inline bool
+tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
+               const struct tstate_root *root)
+{
+    const _PyErr_StackItem *own = &((PyCoroObject *)coroutine)->cr_exc_state;
+    const _PyErr_StackItem *item = ts->exc_info;
+
+    while (item && item != own && item != &root->exc)
+        item = item->previous_item;
+    return item == own;
+}
+
 /* Lets the thread state free its own data stack rather than the running
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);

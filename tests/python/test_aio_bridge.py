@@ -16,7 +16,7 @@ import pytest
 
 import copool
 from copool import Coroutine, CoroutineError, yield_
-from copool._core import _drive, _greenlet_names
+from copool._core import _greenlet_names, bridge
 from copool.aio import atomic, await_, can_await, run_sync
 
 
@@ -257,7 +257,7 @@ def test_throw_takes_what_a_coroutine_takes(how):
         "class": (KeyError,),
         "three": (KeyError, error, None),
     }[how]
-    for b in (run_sync(await_, Step()), _drive(ready())):
+    for b in (run_sync(await_, Step()), bridge(ready())):
         if b.__name__ == "await_":
             b.send(None)
         with pytest.raises(KeyError):
@@ -621,7 +621,7 @@ def test_a_call_that_is_running_refuses_to_be_driven():
 
 
 def test_a_value_cannot_be_sent_before_the_start():
-    for b in (run_sync(int), _drive(ready(0))):
+    for b in (run_sync(int), bridge(ready(0))):
         with pytest.raises(TypeError, match="has not started"):
             b.send(1)
         assert finish(b) == 0
@@ -653,6 +653,12 @@ def test_run_sync_wants_a_callable(bad):
         run_sync(bad)
     with pytest.raises(TypeError, match="needs the function"):
         run_sync()
+
+
+@pytest.mark.parametrize("bad", [None, ready, len])
+def test_bridge_wants_a_coroutine(bad):
+    with pytest.raises(TypeError, match=f"not {type(bad).__name__}"):
+        bridge(bad)
 
 
 @pytest.mark.parametrize(
@@ -759,7 +765,7 @@ def test_a_closed_coroutine_that_goes_on_is_reported():
             with contextlib.suppress(GeneratorExit):
                 await Step()
 
-    b = _drive(stubborn())
+    b = bridge(stubborn())
     b.send(None)
     with pytest.raises(RuntimeError, match="ignored GeneratorExit"):
         b.close()
@@ -778,7 +784,7 @@ def test_a_dropped_coroutine_is_closed_below_await():
         waits(log)
 
     log = []
-    b = _drive(main())
+    b = bridge(main())
     assert b.send(None) == "fn"
     del b
     assert log == [GeneratorExit, "fn"]
@@ -793,7 +799,7 @@ def test_a_dropped_coroutine_is_closed_in_a_plain_await_after_one_below():
             log.append("finally")
 
     log = []
-    b = _drive(main())
+    b = bridge(main())
     b.send(None)
     b.send(None)
     del b
@@ -855,7 +861,7 @@ def test_a_cycle_through_what_is_awaited_is_collected(unraisable, drives):
     log = []
     thing = Awaited()
     awaited = weakref.ref(thing)
-    thing.bridge = _drive(main()) if drives else run_sync(fn, log)
+    thing.bridge = bridge(main()) if drives else run_sync(fn, log)
     thing.bridge.send(None)
     del thing
     assert not log
@@ -874,7 +880,7 @@ def test_a_cycle_through_a_driven_coroutine_is_collected():
 
     thing = Thing()
     alive = weakref.ref(thing)
-    thing.bridge = _drive(main(thing))
+    thing.bridge = bridge(main(thing))
     thing.bridge.send(None)
     del thing
     gc.collect()
@@ -1019,7 +1025,7 @@ def test_a_driven_coroutine_occupies_a_stack_only_below_await():
 
     copool.trim()
     live = copool.stats().live
-    bridges = [_drive(main()) for _ in range(50)]
+    bridges = [bridge(main()) for _ in range(50)]
     for b in bridges:
         b.send(None)
     assert copool.stats().live == live + 1
@@ -1055,7 +1061,7 @@ def test_no_stack_fails_the_step_and_it_may_be_tried_again():
     try:
         holder = Coroutine(yield_)
         holder.enter()
-        b, d = run_sync(int), _drive(ready(1))
+        b, d = run_sync(int), bridge(ready(1))
         for act in (b.send, d.send):
             with pytest.raises(copool.PoolExhausted):
                 act(None)
@@ -1076,7 +1082,7 @@ def test_recursion_through_many_stacks_ends():
         finish(run_sync(deeper))
 
     async def anywhere():
-        return await _drive(anywhere())
+        return await bridge(anywhere())
 
     with pytest.raises(RecursionError):
         finish(anywhere())
@@ -1115,7 +1121,7 @@ def test_no_reference_is_left_over():
             run_sync(fn, thing, key=thing),
             run_sync(fn, *[thing] * 9),
             run_sync(await_, main(thing)),
-            _drive(main(thing)),
+            bridge(main(thing)),
             run_sync(fail, thing),
         ):
             with contextlib.suppress(KeyError):
@@ -1124,7 +1130,7 @@ def test_no_reference_is_left_over():
             context.run(b.send, None)
             with contextlib.suppress(KeyError):
                 b.throw(error)
-            b = _drive(main(thing))
+            b = bridge(main(thing))
             b.send(None)
             with contextlib.suppress(KeyError):
                 b.throw(error)
@@ -1185,8 +1191,8 @@ def test_one_that_drives_shows_its_coroutine():
 
     step = Step()
     co = main()
-    b = _drive(co)
-    assert _drive(b) is b
+    b = bridge(co)
+    assert bridge(b) is b
     assert (b.__name__, b.cr_code) == ("main", main.__code__)
     b.send(None)
     assert b.cr_frame is co.cr_frame

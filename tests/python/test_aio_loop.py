@@ -248,6 +248,39 @@ def test_a_factory_that_is_set_later_takes_the_place(run):
 
 
 @needs_eager_tasks
+@pytest.mark.parametrize("how", ["by hand", "by a factory", "a bridge"])
+def test_an_eager_task_inside_a_step_does_not_stop_that_in_the_middle(how):
+    async def waits():
+        try:
+            return await_(asyncio.sleep(0, "waited"))
+        except CoroutineError as error:
+            return "inside a step of another one" in str(error)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        await_(asyncio.sleep(0))
+        if how == "by a factory":
+            loop.set_task_factory(asyncio.eager_task_factory)
+            task = loop.create_task(waits())
+        else:
+            coroutine = waits() if how == "by hand" else copool.aio.bridge(waits())
+            task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+        # A context of one's own is no task of one's own.
+        own = contextvars.copy_context().run(await_, asyncio.sleep(0, "own"))
+        return await task, own, asyncio.current_task() is me
+
+    async def outer():
+        nonlocal me
+        me = asyncio.current_task()
+        return await main()
+
+    me = None
+    expected = "waited" if how == "a bridge" else True
+    assert run_anywhere(outer()) == (expected, "own", True)
+    assert asyncio.run(run_sync(lambda: await_(outer()))) == (expected, "own", True)
+
+
+@needs_eager_tasks
 def test_eager_tasks_wait_when_they_were_there_first(run):
     async def main():
         async def ready():

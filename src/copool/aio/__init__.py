@@ -14,7 +14,7 @@ one call, on any loop. The thread rule is asyncio's: a loop and its tasks stay i
 thread.
 """
 
-from copool._core import await_, can_await, run_sync
+from copool._core import await_, bridge, can_await, run_sync
 from copool.aio._faces import asyncify, atomic, enter, function, iterate
 from copool.aio._loop import install, installed, run, uninstall
 
@@ -22,6 +22,7 @@ __all__ = [
     "asyncify",
     "atomic",
     "await_",
+    "bridge",
     "can_await",
     "enter",
     "function",

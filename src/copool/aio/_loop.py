@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType, SimpleNamespace
 from typing import Any, TypeVar
 
-from copool._core import _drive
+from copool._core import bridge
 from copool.aio._greenlets import put_ours_in_place
 
 __all__ = ["install", "installed", "run", "uninstall"]
@@ -30,7 +30,7 @@ class _Factory:
     ) -> Any:
         # Anything else is refused by the task, with the same message as ever.
         if type(coro) is CoroutineType or asyncio.iscoroutine(coro):
-            coro = _drive(coro)
+            coro = bridge(coro)
         task: Any
         if self.kind:
             task = self.kind(coro, loop=loop, **options)

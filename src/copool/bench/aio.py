@@ -28,7 +28,7 @@ from time import perf_counter_ns as clock
 from typing import Any
 
 import copool.aio
-from copool._core import _drive
+from copool._core import bridge
 from copool.bench.cases import Case, Plan, plan_memory
 from copool.bench.footprint import check_identity, greenlet_file
 from copool.bench.model import Extra, Key, Sample, Trial, Work
@@ -352,7 +352,7 @@ def _with_portal(start: Start) -> Coroutine[Any, Any, Any]:
 
 MODES: Mapping[str, Mode] = {
     "plain": Mode(asyncio.run, _as_it_is, _as_it_is),
-    "copool": Mode(ANYWHERE, _as_it_is, lambda start: _drive(start())),
+    "copool": Mode(ANYWHERE, _as_it_is, lambda start: bridge(start())),
     "greenback": Mode(asyncio.run, _with_portal, _with_portal),
 }
 

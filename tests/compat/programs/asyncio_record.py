@@ -20,7 +20,7 @@ def install_everywhere():
 
     Not when the loop is made: some tests then look for the factory that it has.
     """
-    create_task, drive = BaseEventLoop.create_task, _loop._drive
+    create_task, drive = BaseEventLoop.create_task, _loop.bridge
 
     def create_task_anywhere(self, coro, **options):
         copool.aio.install(self)
@@ -32,7 +32,7 @@ def install_everywhere():
         return drive(coroutine)
 
     BaseEventLoop.create_task = create_task_anywhere
-    _loop._drive = count
+    _loop.bridge = count
 
 
 def make_tasks_by_hand_anywhere():
@@ -41,7 +41,7 @@ def make_tasks_by_hand_anywhere():
 
     def new_task(self, loop, coro, name="TestTask", context=None):
         if asyncio.iscoroutine(coro):
-            coro = _loop._drive(coro)
+            coro = _loop.bridge(coro)
         return self.__class__.Task(coro, loop=loop, name=name, context=context)
 
     BaseTaskTests.new_task = new_task
