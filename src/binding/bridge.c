@@ -853,12 +853,6 @@ get_from_target(PyObject *op, void *name)
 }
 
 static PyObject *
-get_code(PyObject *op, void *Py_UNUSED(closure))
-{
-    return get_from_target(op, ((Bridge *)op)->drives ? "cr_code" : "__code__");
-}
-
-static PyObject *
 get_from_coroutine(PyObject *op, void *name)
 {
     if (((Bridge *)op)->drives)
@@ -873,6 +867,23 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
 
     return frame ? (PyObject *)frame : get_from_coroutine(op, "cr_frame");
+}
+
+/* That of cr_frame: asyncio takes the file from one and the line from the
+ * other.
+ */
+static PyObject *
+get_code(PyObject *op, void *Py_UNUSED(closure))
+{
+    Bridge *self = (Bridge *)op;
+    PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
+    PyObject *code;
+
+    if (!frame)
+        return get_from_target(op, self->drives ? "cr_code" : "__code__");
+    code = (PyObject *)PyFrame_GetCode(frame);
+    Py_DECREF(frame);
+    return code;
 }
 
 static PyObject *
@@ -1122,10 +1133,11 @@ static PyObject *
 core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct thread_record *t = thread_record_get();
+    struct strand *s = t ? innermost(t) : NULL;
 
     if (!t)
         return NULL;
-    return PyBool_FromLong(innermost(t) != NULL);
+    return PyBool_FromLong(s && !obstacle(t, s));
 }
 
 /* --- the type ----------------------------------------------------------- */
@@ -1203,7 +1215,7 @@ static PyMethodDef functions[] = {
                "An awaitable that calls fn, below which await_() works.")},
     {"can_await", core_can_await, METH_NOARGS,
      PyDoc_STR("can_await($module, /)\n--\n\n"
-               "Whether await_() has a task that can wait.")},
+               "Whether await_() could wait here.")},
     {"_hold", core_hold, METH_NOARGS, NULL},
     {"_release", core_release, METH_O, NULL},
     {"bridge", core_bridge, METH_O,

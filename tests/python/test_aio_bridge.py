@@ -1169,11 +1169,12 @@ def test_it_shows_where_it_waits():
     b = run_sync(fn)
     assert b.cr_frame is None
     assert "created" in repr(b)
+    assert b.cr_code is fn.__code__
     b.send(None)
     assert b.cr_frame.f_code is inner.__code__
     assert b.cr_frame.f_back.f_code is fn.__code__
     assert b.cr_frame.f_back.f_back is None
-    assert b.cr_code is fn.__code__
+    assert b.cr_code is inner.__code__
     assert b.cr_await.__name__ == "__await__"
     assert (b.cr_running, b.cr_suspended, b.cr_origin) == (False, True, None)
     assert f"of {fn.__qualname__}, suspended" in repr(b)
@@ -1201,6 +1202,14 @@ def test_one_that_drives_shows_its_coroutine():
     assert b.cr_frame.f_code is main.__code__
     finish(b)
     assert b.__qualname__ == co.__qualname__
+
+
+def test_can_await_is_false_where_it_would_be_refused():
+    def fn():
+        with atomic():
+            return can_await()
+
+    assert finish(run_sync(fn)) is False
 
 
 def test_can_await_tells_whether_it_can():
