@@ -457,9 +457,9 @@ strand_unpark(struct thread_record *t, PyObject *face)
             dismiss(t, s);
             continue;
         }
-        s->face = face;
         if (CO_UNLIKELY(s->trace_hook && !s->slice.trace))
             Py_CLEAR(s->trace_hook); /* its trace function was taken away */
+        s->face = face; /* only now: with one it counts as suspended */
         return s;
     }
     return NULL;
