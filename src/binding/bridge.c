@@ -908,6 +908,16 @@ get_suspended(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(((Bridge *)op)->state == SUSPENDED);
 }
 
+/* As inspect.getcoroutinestate(), which asks for it from 3.15 on. */
+static PyObject *
+get_state(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const states[] = {"CORO_CREATED", "CORO_RUNNING",
+                                         "CORO_SUSPENDED", "CORO_CLOSED"};
+
+    return PyUnicode_InternFromString(states[((Bridge *)op)->state]);
+}
+
 static PyObject *
 bridge_repr(PyObject *op)
 {
@@ -1168,6 +1178,7 @@ static PyGetSetDef getset[] = {
      NULL},
     {"cr_running", get_running, NULL, NULL, NULL},
     {"cr_suspended", get_suspended, NULL, NULL, NULL},
+    {"cr_state", get_state, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -103,6 +103,22 @@ record_gone(PyObject *capsule)
         record_put(t);
 }
 
+/* A thread state, of a sub-interpreter say, that came to be on the stack of a
+ * strand has the limits of the thread's stack, while it is there for good. */
+static void
+settle(PyThreadState *ts)
+{
+    const struct thread_record *t = thread_record_last;
+    char *here = __builtin_frame_address(0);
+    struct block *block;
+
+    if (!t || !t->ts || t->current == &t->own)
+        return;
+    block = &t->current->block;
+    if (here >= block->low && here < block_stack_top(block))
+        tstate_set_limits(ts, block->low, block_stack_top(block));
+}
+
 static struct thread_record *
 record_make(PyThreadState *ts, PyObject *dict)
 {
@@ -118,6 +134,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
     tstate_outermost(&t->own.slice);
+    settle(ts);
     state = state_get();
     capsule = state ? PyCapsule_New(t, record_key, NULL) : NULL;
     if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
@@ -512,13 +529,22 @@ strand_unwind_dropped(struct thread_record *t)
     }
 }
 
+/* A face without references is one that CPython puts off freeing: it takes the
+ * stack for full. From 3.14 on that may last, on a foreign stack of which it
+ * has not been told. */
+static bool
+can_unwind(const struct strand *s, bool at_exit)
+{
+    return s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit) &&
+           Py_REFCNT(s->face) > 0;
+}
+
 static struct strand *
 first_suspended(struct thread_record *t, bool at_exit)
 {
     struct strand *s = t->started;
 
-    while (s &&
-           !(s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit)))
+    while (s && !can_unwind(s, at_exit))
         s = s->next;
     return s;
 }

@@ -214,6 +214,23 @@ tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
 #endif
 }
 
+/* Tells the interpreter that the running chain is on that stack. */
+static inline void
+tstate_set_limits(PyThreadState *ts, void *low, void *top)
+{
+#ifdef CO_HAS_STACK_LIMITS
+    struct tstate_limits *limits = tstate_get_limits(ts);
+
+    limits->top = (uintptr_t)top;
+    limits->hard = (uintptr_t)low + tstate_limits_margin;
+    limits->soft = limits->hard + tstate_limits_margin;
+#else
+    (void)ts;
+    (void)low;
+    (void)top;
+#endif
+}
+
 #ifndef CO_HAS_CFRAME
 static inline PyObject **
 tstate_executor(PyThreadState *ts)
@@ -380,15 +397,8 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
 #ifdef CO_COUNTS_C_CALLS
     ts->c_recursion_remaining = space->budget;
-#elif defined(CO_HAS_STACK_LIMITS)
-    {
-        struct tstate_limits *limits = tstate_get_limits(ts);
-
-        limits->top = (uintptr_t)space->top;
-        limits->hard = (uintptr_t)space->low + tstate_limits_margin;
-        limits->soft = limits->hard + tstate_limits_margin;
-    }
 #endif
+    tstate_set_limits(ts, space->low, space->top);
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = 0;
 #elif PY_VERSION_HEX < 0x030D0000
