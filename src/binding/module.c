@@ -121,6 +121,7 @@ module_free(void *module)
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, module_exec},
+    CO_MODULE_SLOTS,
     {0, NULL},
 };
 
