@@ -34,7 +34,7 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci test-core \
+.PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
 	test-aarch64-python test-wheel compat compat-quick
 
@@ -106,6 +106,14 @@ compat compat-quick: $(COMPAT)/.copool
 	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
 	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
+# With the garbage collector at every allocation: what tests of starting and
+# benchmarking are about is not garbage.
+NOT_GC := bench cli compat demo docs example install package run
+test-gc: $(VENV)/.test
+	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
+	@$(RUN) python -m pytest --collect-always \
+		$(NOT_GC:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
+
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
 	@$(RUN) python benchmarks/instructions/count.py --check
@@ -120,6 +128,7 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))

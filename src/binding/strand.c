@@ -74,6 +74,8 @@ record_put(struct thread_record *t)
 static void
 abandon_all(struct thread_record *t)
 {
+    while (t->passed)
+        strand_abandon(t->passed);
     while (t->started)
         strand_abandon(t->started);
 }
@@ -187,13 +189,13 @@ thread_record_search(PyThreadState *ts)
 /* --- the life of a strand ----------------------------------------------- */
 
 static void
-link_started(struct thread_record *t, struct strand *s)
+link_started(struct strand **list, struct strand *s)
 {
-    s->next = t->started;
-    s->link = &t->started;
+    s->next = *list;
+    s->link = list;
     if (s->next)
         s->next->link = &s->next;
-    t->started = s;
+    *list = s;
 }
 
 static void
@@ -390,7 +392,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->slice.context = NULL;
     s->slice.depth = 0;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), entry);
-    link_started(t, s);
+    link_started(&t->started, s);
     return s;
 }
 
@@ -541,30 +543,52 @@ strand_unwind_dropped(struct thread_record *t)
     }
 }
 
-static struct strand *
-first_suspended(struct thread_record *t, bool at_exit)
+static void
+unwind_or_abandon(struct strand *s)
 {
-    struct strand *s = t->started;
+    PyObject *face = Py_NewRef(s->face);
 
-    while (s &&
-           !(s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit)))
-        s = s->next;
-    return s;
+    if (!s->ops->unwind(face))
+        strand_abandon(s);
+    Py_DECREF(face);
 }
 
-/* Ends, because a face that is unwound leaves the list for good: it finishes
+static void
+put_back_passed(struct thread_record *t)
+{
+    struct strand *s;
+
+    while ((s = t->passed) != NULL) {
+        unlink_started(s);
+        link_started(&t->started, s);
+    }
+}
+
+/* Those that can't be unwound are put aside, not to be looked at again for each
+ * of the others: there may be many of both. But what runs meanwhile may suspend
+ * them, so there is another round.
+ *
+ * Ends, because a face that is unwound leaves the list for good: it finishes
  * or is abandoned. Its `finally` blocks may start others. */
 void
 strand_unwind_all(struct thread_record *t, bool at_exit)
 {
+    bool again = true;
     struct strand *s;
 
     strand_unwind_dropped(t);
-    while ((s = first_suspended(t, at_exit)) != NULL) {
-        PyObject *face = Py_NewRef(s->face);
-
-        if (!s->ops->unwind(face))
-            strand_abandon(s);
-        Py_DECREF(face);
+    while (again) {
+        again = false;
+        while ((s = t->started) != NULL) {
+            if (s->ops->is_suspended(s) &&
+                (s->ops->unwound_at_exit || !at_exit)) {
+                unwind_or_abandon(s);
+                again = true;
+            } else {
+                unlink_started(s);
+                link_started(&t->passed, s);
+            }
+        }
+        put_back_passed(t);
     }
 }

@@ -60,7 +60,7 @@ struct strand {
     struct pool *pool;
     PyObject *const *args; /* that its first call holds, for the collector */
     Py_ssize_t nargs;
-    struct strand *next, **link; /* among those started in this thread */
+    struct strand *next, **link; /* in thread->started or thread->passed */
     struct strand *next_queued;  /* in thread->dropped or thread->parked */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
@@ -130,6 +130,7 @@ struct thread_record {
     struct strand own;
     struct strand *current;
     struct strand *started; /* and not finished */
+    struct strand *passed;  /* the same, only used by strand_unwind_all() */
     struct strand *dropped; /* by other threads; to be unwound by this one */
     struct strand *parked;  /* and ready for another face */
     unsigned parked_count;
