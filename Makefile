@@ -4,7 +4,7 @@
 # Python and a C compiler from the package index. A target is rebuilt when the
 # sources have changed.
 
-PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHONS := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 ifndef PYTHON
 PYTHON := $(shell for python in $(PYTHONS); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
