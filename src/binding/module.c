@@ -144,6 +144,7 @@ static PyMethodDef functions[] = {
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, module_exec},
+    CO_MODULE_SLOTS,
     {0, NULL},
 };
 

@@ -61,6 +61,21 @@
 #    define CO_HAS_STACK_LIMITS 1 /* addresses */
 #endif
 
+/* The slots by which a module declares that it works in interpreters with GILs
+ * of their own, and needs a GIL. */
+#if PY_VERSION_HEX >= 0x030D0000
+#    define CO_MODULE_SLOTS                                                    \
+        {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},  \
+        {                                                                      \
+            Py_mod_gil, Py_MOD_GIL_USED                                        \
+        }
+#elif PY_VERSION_HEX >= 0x030C0000
+#    define CO_MODULE_SLOTS                                                    \
+        {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}
+#else
+#    define CO_MODULE_SLOTS {0, NULL}
+#endif
+
 struct _PyInterpreterFrame;
 
 /* Looks into the interpreter, which is of that Py_Version, for what this file
