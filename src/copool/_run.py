@@ -183,7 +183,7 @@ def _run_file(name: str, module: "ModuleType") -> int:
 def _set_file(module: "ModuleType", path: str) -> None:
     module.__file__ = path
     if sys.version_info < (3, 15):
-        module.__cached__ = None
+        module.__dict__["__cached__"] = None
 
 
 def _unpacked(content: bytes) -> "CodeType":

@@ -252,6 +252,10 @@ other = copool.Coroutine(copool.yield_)
 other.enter()
 del other
 assert list(copool.Coroutine(lambda: copool.yield_(2))) == [2]
+class Thing:
+    pass
+import weakref
+assert weakref.ref(Thing())() is None  # freed at once, on whatever stack
 '''
 def run():
     interpreter = create()

@@ -93,25 +93,27 @@ class TestFreeing:
 def test_a_face_that_is_not_freed_yet_is_not_unwound():
     """On the stack of a library that does not set the limits nothing is freed."""
     script = """
-import ctypes, gc
+import copool, ctypes
 from copool import Coroutine, _core, yield_
 api = ctypes.pythonapi
-state = ctypes.c_void_p(ctypes.cast(api.PyThreadState_Get, ctypes.CFUNCTYPE(
-    ctypes.c_void_p))())
+api.PyThreadState_Get.restype = ctypes.c_void_p
+state = ctypes.c_void_p(api.PyThreadState_Get())
 co = Coroutine(yield_)
 co.enter()
 set_limits = api.PyUnstable_ThreadState_SetStackProtection
 set_limits(state, ctypes.c_void_p(2**47 - 2**30), ctypes.c_size_t(2**20))
 del co
 _core._unwind_all()
+print(copool.stats().live)
 api.PyUnstable_ThreadState_ResetStackProtection(state)
-del [[]][:]
-print("goes on")
+freed = [[]]
+del freed
+print(copool.stats().live)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1\n0\n"), done.stderr
 
 
 IN_A_COROUTINE = """
