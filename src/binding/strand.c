@@ -143,7 +143,6 @@ record_make(PyThreadState *ts, PyObject *dict)
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
     record_set_ts(t, ts);
-    t->collecting = tstate_collecting(ts);
     t->own.thread = t;
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
@@ -162,6 +161,20 @@ record_make(PyThreadState *ts, PyObject *dict)
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
     return t;
+}
+
+struct thread_record *
+thread_record_peek(void)
+{
+    PyThreadState *ts = tstate_get();
+    struct thread_record *t = thread_record_last;
+    PyObject *dict, *capsule;
+
+    if (t && t->ts == ts)
+        return t;
+    dict = PyThreadState_GetDict();
+    capsule = dict ? PyDict_GetItemString(dict, record_key) : NULL;
+    return capsule ? PyCapsule_GetPointer(capsule, record_key) : NULL;
 }
 
 struct thread_record *

@@ -4,7 +4,6 @@
 #include <limits.h>
 
 #include "internal/pycore_frame.h"
-#include "internal/pycore_gc.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
 
@@ -55,12 +54,6 @@ tstate_outermost(struct tstate_slice *s)
 #ifndef CO_HAS_C_RECURSION
     s->max_depth = INT_MAX; /* the thread's stack is not ours to guard */
 #endif
-}
-
-const int *
-tstate_collecting(PyThreadState *ts)
-{
-    return &ts->interp->gc.collecting;
 }
 
 bool

@@ -385,10 +385,6 @@ bool tstate_is_awaitable(PyObject *generator);
 
 bool tstate_is_finalizing(void);
 
-/* Not zero while the garbage collector of the interpreter is at work, below the
- * running chain or another. */
-const int *tstate_collecting(PyThreadState *ts);
-
 /* Whether the finalizer of an object counts as called, which it is once. */
 void tstate_set_finalized(PyObject *op, bool finalized);
 

@@ -977,6 +977,36 @@ def test_a_finalizer_that_the_collector_calls_cannot_wait(unraisable):
     assert ["garbage collector" in str(e) for e in unraisable] == [True]
 
 
+def test_a_collection_in_another_thread_keeps_nobody_from_waiting():
+    class Thing:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            collecting.set()
+            waited.wait(10)
+
+    def work():
+        Thing()
+        gc.collect()
+
+    def fn():
+        thread.start()
+        assert collecting.wait(10)
+        return await_(Step("waits"))
+
+    collecting, waited = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work)
+    gc.collect()
+    b = run_sync(fn)
+    try:
+        assert b.send(None) == "waits"
+    finally:
+        waited.set()
+        thread.join()
+    assert finish(b, "end") == "end"
+
+
 def test_a_signal_handler_below_a_call_can_wait():
     def handler(number, frame):
         log.append(await_(Step("in the handler")))
