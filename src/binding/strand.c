@@ -525,6 +525,7 @@ strand_abandon(struct strand *s)
     PyObject *face = s->face;
 
     unlink_started(s);
+    tstate_detach(s->thread->ts, &s->slice);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);

@@ -260,9 +260,15 @@ static inline void
 strand_load_fresh(struct thread_record *t, struct strand *to)
 {
     const struct geometry *g = &to->pool->arena.geometry;
+    const struct tstate_space space = {
+        .low = to->block.low,
+        .top = block_stack_top(&to->block),
+        .budget = to->pool->options.user,
+        .data = to->block.data,
+        .data_size = block_data_size(g, &to->block),
+    };
 
-    tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
-                 block_data_size(g, &to->block), to->pool->options.user);
+    tstate_begin(t->ts, &to->slice, &to->root, &space);
 }
 
 /* The first switch to a strand, whose entry gets `value`. Returns as
