@@ -399,9 +399,9 @@ tstate_detach(PyThreadState *ts, struct tstate_slice *s)
     (void)ts;
     (void)s;
 #else
-    struct _PyInterpreterFrame *frame = innermost(s);
+    struct _PyInterpreterFrame *frame = s ? innermost(s) : ts->current_frame;
 
-    if (frame == ts->base_frame)
+    if (s && frame == ts->base_frame)
         s->current_frame = NULL;
     for (; frame; frame = frame->previous)
         if (frame->previous == ts->base_frame)

@@ -449,7 +449,8 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
     return item == own;
 }
 
-/* The chain is given up: lets go of what is its thread state's. */
+/* The chain is given up: lets go of what is its thread state's. Without a slice
+ * it is the chain that is running in that thread. */
 void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
 
 /* Lets the thread state free its own data stack rather than the running
