@@ -123,7 +123,7 @@ record_gone(PyObject *capsule)
         strand_dismiss_parked(t);
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
-    if (here && inside)
+    if (inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
     record_set_ts(t, NULL);
     if (thread_record_last == t)
@@ -525,7 +525,8 @@ strand_abandon(struct strand *s)
     PyObject *face = s->face;
 
     unlink_started(s);
-    tstate_detach(s->thread->ts, &s->slice);
+    /* A fork may leave one that is running in a thread which is gone. */
+    tstate_detach(s->thread->ts, s == s->thread->current ? NULL : &s->slice);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);

@@ -239,6 +239,27 @@ tstate_set_finalized(PyObject *op, bool finalized)
         head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
+PyObject *
+tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
+                 PyObject *limit)
+{
+    PyObject *result;
+
+#ifdef CO_COUNTS_ALL_CALLS
+    ts->recursion_remaining += s->hidden;
+    s->hidden = 0;
+#endif
+    result = PyObject_CallOneArg(original, limit);
+#ifdef CO_COUNTS_ALL_CALLS
+    s->hidden = tstate_hide(ts, s->max_depth);
+    ts->recursion_remaining -= s->hidden;
+#else
+    (void)ts;
+    (void)s;
+#endif
+    return result;
+}
+
 /* --- tracing ------------------------------------------------------------ */
 
 void
@@ -399,9 +420,9 @@ tstate_detach(PyThreadState *ts, struct tstate_slice *s)
     (void)ts;
     (void)s;
 #else
-    struct _PyInterpreterFrame *frame = innermost(s);
+    struct _PyInterpreterFrame *frame = s ? innermost(s) : ts->current_frame;
 
-    if (frame == ts->base_frame)
+    if (s && frame == ts->base_frame)
         s->current_frame = NULL;
     for (; frame; frame = frame->previous)
         if (frame->previous == ts->base_frame)
