@@ -35,6 +35,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
+	stress stress-debug \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
 	test-aarch64-python test-wheel compat compat-quick
 
@@ -43,6 +44,7 @@ help:
 	@echo 'make test    install copool into .venv and run all tests'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
 	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
+	@echo 'make stress  run random programs on copool for a minute, or SECONDS=3600'
 	@echo 'make lint    check the style and the types'
 	@echo 'make ci      all of it, and more, with every Python found'
 	@echo 'make clean   remove what the others made'
@@ -99,7 +101,18 @@ debug: $(VENV)/.test
 		--config-settings=setup-args=-Dcheck=2 .
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
 		python -X dev -m pytest --ignore=tests/python/test_bench.py \
-		--ignore=tests/python/test_demo.py $(ARGS)
+		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py $(ARGS)
+
+# Random programs, for a set time: new ones each time, or from a seed as in
+# ARGS='--seed 7'. With assertions and a debug allocator after `make debug`.
+SECONDS := 60
+stress: $(VENV)/.test
+	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
+
+stress-debug: $(VENV)/.test
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
+		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
@@ -108,7 +121,7 @@ compat compat-quick: $(COMPAT)/.copool
 
 # With the garbage collector at every allocation: what tests of starting and
 # benchmarking are about is not garbage.
-NOT_GC := bench cli compat demo docs example install package run
+NOT_GC := bench cli compat demo docs example install package run stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
@@ -129,6 +142,8 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
 		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress SECONDS=20 PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))

@@ -226,7 +226,7 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
     self->state = ENTERED;
-    self->collecting = *t->collecting;
+    self->collecting = t->collecting;
     assert_consistent(self);
 }
 
@@ -380,11 +380,28 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     return outcome;
 }
 
+/* For functions that are about to do a step: in the context of the running
+ * strand, which must have one by then. May run Python code. */
+static struct thread_record *
+enter_as_driver(void)
+{
+    struct thread_record *t = thread_record_enter();
+    PyObject *context;
+
+    if (CO_UNLIKELY(t && !t->ts->context)) {
+        context = strand_context(t);
+        Py_XDECREF(context);
+        if (!context)
+            return NULL;
+    }
+    return t;
+}
+
 static PySendResult
 bridge_send(PyObject *op, PyObject *value, PyObject **result)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
 
     *result = NULL;
     if (CO_UNLIKELY(!t))
@@ -511,7 +528,7 @@ static PyObject *
 bridge_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     struct error error;
     PyObject *result;
     PySendResult outcome;
@@ -553,7 +570,7 @@ static PyObject *
 bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     PyObject *result = NULL;
 
     if (!t)
@@ -715,7 +732,7 @@ obstacle(struct thread_record *t, struct strand *s)
                "loop that copool.aio.install() was called for last";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
-    if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
+    if (CO_UNLIKELY(t->collecting) && !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
                "could be collected until it goes on";
     return NULL;
@@ -938,12 +955,47 @@ bridge_repr(PyObject *op)
 
 /* --- life --------------------------------------------------------------- */
 
+/* In gc.callbacks: the collector tells, in the thread in which it works, when
+ * it begins and when it is done. CPython knows only that it works somewhere. */
+static PyObject *
+core_collector(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct thread_record *t = thread_record_peek();
+
+    if (t && nargs && PyUnicode_Check(args[0]))
+        t->collecting = PyUnicode_CompareWithASCIIString(args[0], "start") == 0;
+    Py_RETURN_NONE;
+}
+
+/* Asks the collector for that, from when there is the first Bridge. */
+static bool
+watch_collector(struct module_state *state)
+{
+    PyObject *gc, *callbacks, *callback;
+    int status = -1;
+
+    state->watches_collector = true;
+    gc = PyImport_ImportModule("gc");
+    callbacks = gc ? PyObject_GetAttrString(gc, "callbacks") : NULL;
+    callback =
+        callbacks ? PyObject_GetAttrString(state_module(), "_collector") : NULL;
+    if (callback && PyList_Check(callbacks))
+        status = PyList_Append(callbacks, callback);
+    state->watches_collector = status == 0;
+    Py_XDECREF(callback);
+    Py_XDECREF(callbacks);
+    Py_XDECREF(gc);
+    return status == 0;
+}
+
 static Bridge *
 alloc(struct thread_record *t, PyObject *target)
 {
     Bridge *self = (Bridge *)free_faces_take(&t->free_bridges);
 
     if (CO_UNLIKELY(!self)) {
+        if (!t->state->watches_collector && !watch_collector(t->state))
+            return NULL;
         self = PyObject_GC_New(Bridge, t->state->bridge_type);
         if (!self)
             return NULL;
@@ -1226,6 +1278,7 @@ static PyMethodDef functions[] = {
     {"can_await", core_can_await, METH_NOARGS,
      PyDoc_STR("can_await($module, /)\n--\n\n"
                "Whether await_() could wait here.")},
+    {"_collector", _PyCFunction_CAST(core_collector), METH_FASTCALL, NULL},
     {"_hold", core_hold, METH_NOARGS, NULL},
     {"_release", core_release, METH_O, NULL},
     {"bridge", core_bridge, METH_O,

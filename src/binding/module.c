@@ -4,6 +4,8 @@
  */
 #include "module.h"
 
+#include "strand.h"
+
 static int
 add_exceptions(PyObject *module, struct module_state *state)
 {
@@ -52,6 +54,40 @@ unwind_at_exit(PyObject *module)
     return result ? 0 : -1;
 }
 
+static PyObject *
+set_recursion_limit(PyObject *original, PyObject *limit)
+{
+    struct thread_record *t = thread_record_get();
+
+    return t ? tstate_set_limit(t->ts, &t->current->slice, original, limit)
+             : NULL;
+}
+
+/* Puts the above in the place of sys.setrecursionlimit(), where that needs
+ * to know of coroutines. */
+static int
+replace_limit_setter(void)
+{
+    static PyMethodDef method = {
+        "setrecursionlimit", set_recursion_limit, METH_O,
+        PyDoc_STR("setrecursionlimit($module, limit, /)\n--\n\n"
+                  "Set how deep calls may be; in a coroutine also by its "
+                  "stack.")};
+    PyObject *original = PySys_GetObject(method.ml_name);
+    PyObject *name, *ours;
+    int status = -1;
+
+    if (!TSTATE_HIDES_LIMIT || !original)
+        return 0;
+    name = PyUnicode_FromString("sys");
+    ours = name ? PyCFunction_NewEx(&method, original, name) : NULL;
+    if (ours)
+        status = PySys_SetObject(method.ml_name, ours);
+    Py_XDECREF(ours);
+    Py_XDECREF(name);
+    return status;
+}
+
 /* A program may drop the module and import it again. What threads and
  * coroutines refer to is the first one's: there is one set of types in an
  * interpreter, and the second module is another door to it. */
@@ -84,7 +120,7 @@ module_exec(PyObject *module)
         blocks_init(module, state) < 0 ||
         greenlet_module_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
-        unwind_at_exit(module) < 0)
+        unwind_at_exit(module) < 0 || replace_limit_setter() < 0)
         return -1;
     return state_set_module(module);
 }

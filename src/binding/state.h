@@ -14,6 +14,7 @@ struct module_state {
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;
+    bool watches_collector; /* see bridge.c */
 };
 
 /* The module that holds the state of the current interpreter, a borrowed

@@ -123,7 +123,7 @@ record_gone(PyObject *capsule)
         strand_dismiss_parked(t);
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
-    if (here && inside)
+    if (inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
     record_set_ts(t, NULL);
     if (thread_record_last == t)
@@ -159,7 +159,6 @@ record_make(PyThreadState *ts, PyObject *dict)
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
     record_set_ts(t, ts);
-    t->collecting = tstate_collecting(ts);
     t->own.thread = t;
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
@@ -179,6 +178,20 @@ record_make(PyThreadState *ts, PyObject *dict)
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
     return t;
+}
+
+struct thread_record *
+thread_record_peek(void)
+{
+    PyThreadState *ts = tstate_get();
+    struct thread_record *t = thread_record_last;
+    PyObject *dict, *capsule;
+
+    if (t && t->ts == ts)
+        return t;
+    dict = PyThreadState_GetDict();
+    capsule = dict ? PyDict_GetItemString(dict, record_key) : NULL;
+    return capsule ? PyCapsule_GetPointer(capsule, record_key) : NULL;
 }
 
 struct thread_record *
@@ -529,7 +542,8 @@ strand_abandon(struct strand *s)
     PyObject *face = s->face;
 
     unlink_started(s);
-    tstate_detach(s->thread->ts, &s->slice);
+    /* A fork may leave one that is running in a thread which is gone. */
+    tstate_detach(s->thread->ts, s == s->thread->current ? NULL : &s->slice);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);

@@ -136,8 +136,8 @@ struct thread_record {
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
-    const int *collecting; /* not zero while the garbage collector works */
-    struct error error;    /* only valid during a switch that passes NULL */
+    bool collecting;    /* the garbage collector works in this thread */
+    struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
@@ -147,6 +147,9 @@ extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
 
 /* Called where thread->dropped is not NULL. Runs Python code. */
 void strand_unwind_dropped(struct thread_record *t);
+
+/* The current thread's record if there is one. */
+struct thread_record *thread_record_peek(void);
 
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
 struct thread_record *thread_record_search(PyThreadState *ts);

@@ -430,6 +430,18 @@ int tstate_budget(size_t stack_size);
 size_t tstate_default_stack(void);
 size_t tstate_least_stack(void);
 
+/* What sys.setrecursionlimit() is when the running chain has that slice: calls
+ * `original`, which must neither see what is hidden of the limit nor give the
+ * chain more of it than its stack can hold. Only where one counter counts all
+ * calls; elsewhere a stack is guarded by something else. */
+#ifdef CO_COUNTS_ALL_CALLS
+enum { TSTATE_HIDES_LIMIT = 1 };
+#else
+enum { TSTATE_HIDES_LIMIT = 0 };
+#endif
+PyObject *tstate_set_limit(PyThreadState *ts, struct tstate_slice *slice,
+                           PyObject *original, PyObject *limit);
+
 /* Whether the running chain, which started from root, is back at its start. */
 bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
                        struct tstate_root *root);
@@ -459,7 +471,8 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
     return item == own;
 }
 
-/* The chain is given up: lets go of what is its thread state's. */
+/* The chain is given up: lets go of what is its thread state's. Without a slice
+ * it is the chain that is running in that thread. */
 void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
 
 /* Lets the thread state free its own data stack rather than the running
@@ -483,10 +496,6 @@ bool tstate_is_awaited(PyObject *coroutine);
 bool tstate_is_awaitable(PyObject *generator);
 
 bool tstate_is_finalizing(void);
-
-/* Not zero while the garbage collector of the interpreter is at work, below the
- * running chain or another. */
-const int *tstate_collecting(PyThreadState *ts);
 
 /* Whether the finalizer of an object counts as called, which it is once. */
 void tstate_set_finalized(PyObject *op, bool finalized);
