@@ -34,7 +34,7 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
+.PHONY: help demo bench test lint clean instructions debug ci ci-sid test-core test-gc test-dbg test-jit \
 	stress stress-debug \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
 	test-aarch64-python test-wheel compat compat-quick
@@ -114,6 +114,25 @@ stress-debug: $(VENV)/.test
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
+# The same in the builds of CPython that check themselves.
+FOUND_DBG = $(foreach version,15 14 13 12 11,$(shell command -v python3.$(version)-dbg))
+test-dbg:
+	@test '$(FOUND_DBG)' || { echo 'copool: there is no debug build of Python:' \
+		'sudo apt install python3-dbg' >&2; exit 1; }
+	@set -e; for python in $(FOUND_DBG); do \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+	done
+
+# With CPython's own compiler switched on, if it was built with it.
+HAS_JIT = $(RUN) python -c 'import sys; sys.exit(not sys._jit.is_available())' 2>/dev/null
+test-jit: $(VENV)/.test
+	@if $(HAS_JIT); then \
+		echo 'copool: running the tests with the compiler of Python $(VERSION)'; \
+		$(RUN) PYTHON_JIT=1 python -m pytest $(ARGS); \
+	else \
+		echo 'copool: Python $(VERSION) has no compiler'; \
+	fi
+
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
 	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
@@ -132,8 +151,8 @@ instructions: $(VENV)/.test
 	@$(RUN) python benchmarks/instructions/count.py --check
 
 # Every interpreter that works, by its path.
-FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/python; do \
-	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) and \
+FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/python; do \
+	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 16) and \
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
@@ -146,6 +165,17 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
+	@$(MAKE) --no-print-directory test-dbg
+	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
+
+# The part of it for the interpreters of another system: see .ci/sid.
+ci-sid:
+	@set -e; for python in $(FOUND); do \
+		$(MAKE) --no-print-directory test PYTHON=$$python; \
+		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
+	done
+	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) ARGS=tests/python
+	@$(MAKE) --no-print-directory test-dbg
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 lint: $(VENV)/.test
