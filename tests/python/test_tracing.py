@@ -317,32 +317,3 @@ def test_monitoring_callback_that_switches():
         monitoring.set_events(tool, 0)
         monitoring.free_tool_id(tool)
     assert seen == ["in the callback", "end", "end"]
-
-
-@pytest.mark.parametrize("begin", ["settrace", "setprofile"])
-def test_exceptions_in_what_was_suspended_when_tracing_began(begin):
-    def suspended():
-        try:
-            yield_()
-            raise KeyError
-        finally:
-            order.append("finally")
-
-    def begins(others):
-        getattr(sys, begin)(lambda *_: None)
-        for other in others:
-            other.enter()
-
-    order = []
-    cos = [Coroutine(suspended) for _ in range(2)]
-    for co in cos:
-        co.enter()
-    try:
-        # Here it is the enterer that was left out, too.
-        with pytest.raises(KeyError):
-            Coroutine(begins).enter(cos[:1])
-        with pytest.raises(LookupError):
-            cos[1].throw(LookupError)
-    finally:
-        getattr(sys, begin)(None)
-    assert order == ["finally", "finally"]
