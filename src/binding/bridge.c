@@ -380,11 +380,28 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     return outcome;
 }
 
+/* For functions that are about to do a step: in the context of the running
+ * strand, which must have one by then. May run Python code. */
+static struct thread_record *
+enter_as_driver(void)
+{
+    struct thread_record *t = thread_record_enter();
+    PyObject *context;
+
+    if (CO_UNLIKELY(t && !t->ts->context)) {
+        context = strand_context(t);
+        Py_XDECREF(context);
+        if (!context)
+            return NULL;
+    }
+    return t;
+}
+
 static PySendResult
 bridge_send(PyObject *op, PyObject *value, PyObject **result)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
 
     *result = NULL;
     if (CO_UNLIKELY(!t))
@@ -511,7 +528,7 @@ static PyObject *
 bridge_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     struct error error;
     PyObject *result;
     PySendResult outcome;
@@ -553,7 +570,7 @@ static PyObject *
 bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     PyObject *result = NULL;
 
     if (!t)

@@ -323,6 +323,26 @@ def test_the_context_is_the_drivers_as_in_a_plain_await():
     assert var.get() == "unset"
 
 
+@pytest.mark.parametrize("step", ["send", "throw"])
+def test_a_greenlet_without_a_context_gets_one_as_the_driver(step):
+    var = contextvars.ContextVar("var", default="unset")
+
+    def call():
+        with contextlib.suppress(KeyError):
+            await_(Step())
+        var.set("set below")
+
+    def drive():
+        with contextlib.suppress(StopIteration):
+            b.throw(KeyError) if step == "throw" else b.send(None)
+        return var.get()
+
+    b = run_sync(call)
+    b.send(None)
+    assert _greenlet_names()["greenlet"](drive).switch() == "set below"
+    assert var.get() == "unset"
+
+
 def test_a_context_that_the_call_entered_stays_its_own():
     var = contextvars.ContextVar("var", default="unset")
 
