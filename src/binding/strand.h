@@ -220,6 +220,8 @@ strand_arrive(struct strand *from, void *value)
     CO_ASSERT(from->thread->current == from);
     if (CO_UNLIKELY(from->slice.trace != NULL))
         tstate_resume_trace(from->thread->ts, &from->slice);
+    if (CO_UNLIKELY(tstate_has_old_code(from->thread->ts, &from->slice)))
+        tstate_renew_code(from->thread->ts);
     if (CO_UNLIKELY(!value))
         error_restore(&from->thread->error);
     return value;

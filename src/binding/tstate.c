@@ -263,6 +263,21 @@ tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
 /* --- tracing ------------------------------------------------------------ */
 
 void
+tstate_renew_code(PyThreadState *ts)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    _PyInterpreterFrame *frame = ts->current_frame;
+
+    for (; frame; frame = frame->previous)
+        if (frame->owner < FRAME_OWNED_BY_INTERPRETER &&
+            _Py_Instrument(_PyFrame_GetCode(frame), ts->interp) < 0)
+            PyErr_Clear(); /* no memory: it is tried again at the next call */
+#else
+    (void)ts;
+#endif
+}
+
+void
 tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
 {
     s->trace = ts->c_tracefunc;

@@ -76,6 +76,10 @@
 #    define CO_MODULE_SLOTS {0, NULL}
 #endif
 
+#if PY_VERSION_HEX >= 0x030F0000
+#    define CO_INSTRUMENTS_EACH_CODE 1 /* also for exceptions */
+#endif
+
 struct _PyInterpreterFrame;
 
 /* Looks into the interpreter, which is of that Py_Version, for what this file
@@ -128,6 +132,9 @@ struct tstate_slice {
     int depth;         /* recursion: calls that this chain is deep */
     int headroom;
     int tracing, tracing_what;
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    uintptr_t breaker; /* which has the version of all instrumentation */
+#endif
     Py_tracefunc trace; /* sys.settrace()'s, or NULL; taken at arrival */
     PyObject *trace_arg;
 #ifdef CO_HAS_CFRAME
@@ -276,6 +283,9 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
     if (tstate_is_traced(ts))
         tstate_save_trace(ts, s);
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    s->breaker = ts->eval_breaker;
+#endif
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else
@@ -342,6 +352,24 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     ts->trash_delete_nesting = s->trash_nesting;
 #elif PY_VERSION_HEX < 0x030D0000
     ts->trash.delete_nesting = s->trash_nesting;
+#endif
+}
+
+/* Tracing that begins changes the code of what is running, and other code when
+ * that is next called. From 3.15 on an exception in a frame whose code has been
+ * left out would crash: so this is for a chain that goes on after it has been
+ * left out. */
+__attribute__((cold)) void tstate_renew_code(PyThreadState *ts);
+
+static inline bool
+tstate_has_old_code(const PyThreadState *ts, const struct tstate_slice *s)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    return (ts->eval_breaker ^ s->breaker) >> 8 != 0; /* the rest are flags */
+#else
+    (void)ts;
+    (void)s;
+    return false;
 #endif
 }
 
