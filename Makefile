@@ -4,7 +4,7 @@
 # Python and a C compiler from the package index. A target is rebuilt when the
 # sources have changed.
 
-PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHONS := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 ifndef PYTHON
 PYTHON := $(shell for python in $(PYTHONS); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -29,12 +29,14 @@ CORE_asan := -Dcheck=2 -Db_sanitize=address,undefined -Db_lundef=false
 CORE_tsan := -Dcheck=1 -Db_sanitize=thread -Db_lundef=false
 CORE_valgrind := -Dcheck=1 -Dvalgrind=true -Dbuildtype=debugoptimized
 CORE_aarch64 := -Dcheck=2 --cross-file .ci/aarch64.ini
+CORE_musl := -Dcheck=2 --native-file .ci/musl.ini
 ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci test-core \
-	test-asan test-tsan test-valgrind test-aarch64 compat compat-quick
+.PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
+	test-asan test-tsan test-valgrind test-aarch64 test-musl \
+	test-aarch64-python test-wheel compat compat-quick
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
@@ -72,12 +74,20 @@ test: test-core
 
 # The tests of the C core: by themselves, and under each tool.
 test-core: test-plain
-test-plain test-asan test-tsan test-valgrind test-aarch64: test-%: $(VENV)/.test
+test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(VENV)/.test
 	@echo 'copool: building and running the tests of the C core ($*)'
 	@test -f build/$*/build.ninja || $(RUN) meson setup build/$* -Dtests=true \
 		-Dpython=false $(CORE_$*) >build/$*.log || { cat build/$*.log; exit 1; }
 	@$(RUN) $(ENV_$*) meson test -C build/$* --print-errorlogs --timeout-multiplier=10 $(WRAP_$*)
 	@grep -h '^skip ' build/$*/meson-logs/testlog*.txt | sed 's/^/copool: /' || true
+
+# Python's tests on another machine, emulated.
+test-aarch64-python:
+	@.ci/aarch64-python build/aarch64-python $(ARGS)
+
+# The package as a user gets it.
+test-wheel:
+	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
 
 # Once more with an allocator that poisons memory, and with assertions on.
 debug: $(VENV)/.test
@@ -96,6 +106,14 @@ compat compat-quick: $(COMPAT)/.copool
 	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
 	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
+# With the garbage collector at every allocation: what tests of starting and
+# benchmarking are about is not garbage.
+NOT_GC := bench cli compat demo docs example install package run
+test-gc: $(VENV)/.test
+	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
+	@$(RUN) python -m pytest --collect-always \
+		$(NOT_GC:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
+
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
 	@$(RUN) python benchmarks/instructions/count.py --check
@@ -106,10 +124,11 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/p
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-wheel
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))

@@ -8,6 +8,30 @@ import copool
 from copool import _core
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--collect-always",
+        action="store_true",
+        help="run the garbage collector at every allocation that may run it",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """What is there before a test is left alone: to visit it takes too long."""
+    if not pyfuncitem.config.getoption("--collect-always"):
+        return (yield)
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(1, 1, 1)
+    try:
+        return (yield)
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
 def live_blocks() -> int:
     stats = copool.stats()
     return stats.live + stats.live_retired
@@ -32,3 +56,11 @@ def settings():
     before = _core.options()
     yield before
     copool.configure(**before)
+
+
+@pytest.fixture
+def collected_by_hand():
+    """For tests that tell when garbage is found."""
+    gc.disable()
+    yield
+    gc.enable()

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "blocks.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "module.h"
 #include "strand.h"
 
-struct pool *blocks_pool;
-int blocks_budget;
+_Atomic(struct pool *) blocks_pool;
+
+/* For all that follows, which interpreters with GILs of their own share. No
+ * Python code runs under it, so nobody waits for a GIL who holds it. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* That have loaded the module and are not at their end. */
+static unsigned interpreters;
 
 /* What was asked for; the pool may have had to lower max_blocks. */
 static struct co_pool_options wanted;
@@ -20,13 +27,34 @@ struct retired {
 
 static struct retired *retired;
 
-void
-blocks_collect(void)
+static void
+acquire(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void
+release(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+/* Under the lock. Another interpreter may be about to take a block from a pool
+ * that was the current one a moment ago: then it is only emptied. */
+static void
+collect(void)
 {
     struct retired **link = &retired, *r;
 
     while ((r = *link) != NULL) {
-        if (co_pool_destroy(r->pool) == CO_OK) {
+        struct co_pool_stats s;
+
+        if (interpreters > 1) {
+            co_pool_stats(r->pool, &s);
+            if (!s.live && s.mapped_bytes)
+                co_pool_trim(r->pool);
+            link = &r->next;
+        } else if (co_pool_destroy(r->pool) == CO_OK) {
             *link = r->next;
             free(r);
         } else {
@@ -35,12 +63,25 @@ blocks_collect(void)
     }
 }
 
-void *
-blocks_raise(struct module_state *state, enum co_status status)
+void
+blocks_collect(void)
 {
-    const struct co_pool_options *o = &blocks_pool->options;
+    acquire();
+    collect();
+    release();
+}
 
-    if (status == CO_AT_CAP && o->max_blocks < wanted.max_blocks)
+void *
+blocks_raise(struct module_state *state, struct pool *pool,
+             enum co_status status)
+{
+    const struct co_pool_options *o = &pool->options;
+    bool lowered;
+
+    acquire();
+    lowered = pool == blocks_current() && o->max_blocks < wanted.max_blocks;
+    release();
+    if (status == CO_AT_CAP && lowered)
         PyErr_Format(state->pool_exhausted,
                      "all %zu blocks that vm.max_map_count allows are in use "
                      "(a guard page takes two mappings): let coroutines "
@@ -64,15 +105,16 @@ blocks_raise(struct module_state *state, enum co_status status)
     return NULL;
 }
 
-/* Puts a new pool in place of the current one; NULL keeps that. */
+/* Puts a new pool in place of the current one, if there is any. Under the lock.
+ */
 static enum co_status
-replace(const struct co_pool_options *options)
+replace(struct co_pool_options *options)
 {
+    struct pool *before = blocks_current(), *pool;
     struct retired *old = NULL;
     enum co_status status;
-    struct pool *pool;
 
-    if (blocks_pool) {
+    if (before) {
         old = malloc(sizeof *old);
         if (!old)
             return CO_NO_MEMORY;
@@ -82,16 +124,16 @@ replace(const struct co_pool_options *options)
         free(old);
         return status;
     }
+    pool->options.user = tstate_budget(pool->arena.geometry.stack_size);
     if (old) {
-        co_pool_trim(blocks_pool);
-        old->pool = blocks_pool;
+        co_pool_trim(before);
+        old->pool = before;
         old->next = retired;
         retired = old;
     }
-    blocks_pool = pool;
-    blocks_budget = tstate_budget(pool->arena.geometry.stack_size);
+    atomic_store_explicit(&blocks_pool, pool, memory_order_release);
     wanted = *options;
-    blocks_collect();
+    collect();
     return CO_OK;
 }
 
@@ -124,11 +166,11 @@ guard_name(int i)
 static PyObject *
 core_configure(PyObject *module, PyObject *args)
 {
-    struct co_pool_options o = wanted;
+    struct co_pool_options o;
     const char *policy, *guard;
     Py_ssize_t stack_size, batch, max_blocks, max_idle;
     enum co_status status;
-    int index;
+    int policy_index, index;
 
     if (!PyArg_ParseTuple(args, "ssnnnn:configure", &policy, &guard,
                           &stack_size, &batch, &max_blocks, &max_idle))
@@ -138,13 +180,12 @@ core_configure(PyObject *module, PyObject *args)
                             "no pool policy %R: choose 'none', 'mutex', "
                             "'release' or 'magazine'",
                             PyTuple_GET_ITEM(args, 0));
-    o.policy = (enum co_policy)index;
+    policy_index = index;
     if (find_name(guard, guard_name, &index) < 0)
         return PyErr_Format(PyExc_ValueError,
                             "no guard %R: choose 'auto', 'madvise', "
                             "'mprotect' or 'none'",
                             PyTuple_GET_ITEM(args, 1));
-    o.guard = (enum co_guard)index;
     if (stack_size < (Py_ssize_t)tstate_least_stack())
         return PyErr_Format(PyExc_ValueError,
                             "a stack_size of %zd bytes is too small: CPython "
@@ -161,11 +202,16 @@ core_configure(PyObject *module, PyObject *args)
         return PyErr_Format(PyExc_ValueError,
                             "max_idle must not be negative, but is %zd",
                             max_idle);
+    acquire();
+    o = wanted;
+    o.policy = (enum co_policy)policy_index;
+    o.guard = (enum co_guard)index;
     o.stack_size = (size_t)stack_size;
     o.batch = (unsigned)batch;
     o.max_blocks = (size_t)max_blocks;
     o.max_idle = (size_t)max_idle;
     status = replace(&o);
+    release();
     if (status == CO_NO_MEMORY)
         return PyErr_NoMemory();
     if (status == CO_UNSUPPORTED)
@@ -183,12 +229,16 @@ core_configure(PyObject *module, PyObject *args)
 static PyObject *
 core_options(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
+    struct co_pool_options o;
+
+    acquire();
+    o = wanted;
+    release();
     return Py_BuildValue(
-        "{s:s,s:s,s:n,s:n,s:n,s:n}", "policy", co_policy_name(wanted.policy),
-        "guard", co_guard_name(wanted.guard), "stack_size",
-        (Py_ssize_t)wanted.stack_size, "batch", (Py_ssize_t)wanted.batch,
-        "max_blocks", (Py_ssize_t)wanted.max_blocks, "max_idle",
-        (Py_ssize_t)wanted.max_idle);
+        "{s:s,s:s,s:n,s:n,s:n,s:n}", "policy", co_policy_name(o.policy),
+        "guard", co_guard_name(o.guard), "stack_size", (Py_ssize_t)o.stack_size,
+        "batch", (Py_ssize_t)o.batch, "max_blocks", (Py_ssize_t)o.max_blocks,
+        "max_idle", (Py_ssize_t)o.max_idle);
 }
 
 static PyObject *
@@ -196,21 +246,25 @@ core_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct co_pool_stats s, r;
     size_t live_retired = 0;
+    struct pool *pool;
 
-    blocks_collect();
+    acquire();
+    collect();
     for (struct retired *old = retired; old; old = old->next) {
         co_pool_stats(old->pool, &r);
         live_retired += r.live;
     }
-    co_pool_stats(blocks_pool, &s);
+    pool = blocks_current();
+    co_pool_stats(pool, &s);
+    release();
     return Py_BuildValue(
         "{s:s,s:s,s:n,s:I,s:n,s:n,s:K,s:K,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:K,"
         "s:K,s:K}",
-        "policy", co_policy_name(blocks_pool->options.policy), "guard",
+        "policy", co_policy_name(pool->options.policy), "guard",
         co_guard_name(s.guard), "stack_size",
-        (Py_ssize_t)blocks_pool->arena.geometry.stack_size, "batch",
-        blocks_pool->batch, "max_blocks", (Py_ssize_t)s.max_blocks, "max_idle",
-        (Py_ssize_t)blocks_pool->options.max_idle, "created",
+        (Py_ssize_t)pool->arena.geometry.stack_size, "batch", pool->batch,
+        "max_blocks", (Py_ssize_t)s.max_blocks, "max_idle",
+        (Py_ssize_t)pool->options.max_idle, "created",
         (unsigned long long)s.created, "reused", (unsigned long long)s.reused,
         "live", (Py_ssize_t)s.live, "live_retired", (Py_ssize_t)live_retired,
         "idle_local", (Py_ssize_t)s.idle_local, "idle_shared",
@@ -230,21 +284,25 @@ core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
     if (!t)
         return NULL;
     strand_dismiss_parked(t);
-    n = co_pool_trim(blocks_pool);
-
+    acquire();
+    n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)
         n += co_pool_trim(old->pool);
-    blocks_collect();
+    collect();
+    release();
     return PyLong_FromSize_t(n);
 }
 
 static PyObject *
 core_check(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    bool ok = co_pool_check(blocks_pool);
+    bool ok;
 
+    acquire();
+    ok = co_pool_check(blocks_current());
     for (struct retired *old = retired; old; old = old->next)
         ok = co_pool_check(old->pool) && ok;
+    release();
     return PyBool_FromLong(ok);
 }
 
@@ -260,26 +318,68 @@ static PyMethodDef functions[] = {
      PyDoc_STR("trim($module, /)\n--\n\n"
                "Give idle blocks back to the system; return how many.")},
     {"check", core_check, METH_NOARGS,
-     PyDoc_STR("Walk every list of the pool; whether all counts agree.")},
+     PyDoc_STR("Walk every list of the pool; whether all counts agree. Only "
+               "while no other interpreter uses it.")},
     {NULL, NULL, 0, NULL},
 };
+
+static void
+interpreter_gone(PyObject *capsule)
+{
+    acquire();
+    interpreters--;
+    release();
+}
+
+/* CPython clears the dictionary of an interpreter after its last thread state,
+ * when no coroutine is left. */
+static int
+count_interpreter(void)
+{
+    static const char key[] = "copool.blocks";
+    PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+    PyObject *capsule = PyCapsule_New(&blocks_pool, key, NULL);
+    int result = -1;
+
+    if (capsule && dict)
+        result = PyDict_SetItemString(dict, key, capsule);
+    if (result == 0) {
+        acquire();
+        interpreters++;
+        release();
+        (void)PyCapsule_SetDestructor(capsule, interpreter_gone);
+    }
+    Py_XDECREF(capsule);
+    return result;
+}
+
+static enum co_status
+make_first_pool(void)
+{
+    struct co_pool_options o;
+
+    co_pool_options_init(&o);
+    o.stack_size = tstate_default_stack();
+    o.data_size = 16 * 1024; /* the size that CPython uses */
+    o.record_size = sizeof(struct strand);
+    os_around_fork(acquire, release, release);
+    return replace(&o);
+}
 
 int
 blocks_init(PyObject *module, struct module_state *state)
 {
-    if (!blocks_pool) {
-        struct co_pool_options o;
-        enum co_status status;
+    enum co_status status = CO_OK;
 
-        co_pool_options_init(&o);
-        o.stack_size = tstate_default_stack();
-        o.data_size = 16 * 1024; /* the size that CPython uses */
-        o.record_size = sizeof(struct strand);
-        status = replace(&o);
-        if (status != CO_OK) {
-            PyErr_SetString(PyExc_ImportError, co_status_text(status));
-            return -1;
-        }
+    acquire();
+    if (!blocks_current())
+        status = make_first_pool();
+    release();
+    if (status != CO_OK) {
+        PyErr_SetString(PyExc_ImportError, co_status_text(status));
+        return -1;
     }
+    if (count_interpreter() < 0)
+        return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -6,7 +6,8 @@
  * configure() makes a new pool. Coroutines that live on blocks of an older one
  * keep them; it is destroyed when the last of them has finished.
  *
- * Thread rule: all functions need the GIL.
+ * Thread rule: all functions need the GIL, of whichever interpreter: they may
+ * be called by several at once.
  */
 #ifndef COPOOL_BLOCKS_H
 #define COPOOL_BLOCKS_H
@@ -17,16 +18,23 @@
 
 struct module_state;
 
-/* Never NULL once the module is loaded. */
-extern struct pool *blocks_pool;
+extern _Atomic(struct pool *) blocks_pool;
 
-/* Calls through C that a stack of blocks_pool holds, for strand_begin(). */
-extern int blocks_budget;
+/* The pool to take a block from now: never NULL once the module is loaded. Its
+ * options.user are the calls through C that one of its stacks holds. It is not
+ * destroyed while the caller keeps its GIL. */
+static inline struct pool *
+blocks_current(void)
+{
+    return atomic_load_explicit(&blocks_pool, memory_order_acquire);
+}
 
-/* Raises PoolExhausted with what to do about the status, returns NULL. */
-void *blocks_raise(struct module_state *state, enum co_status status);
+/* Raises PoolExhausted with what to do about that status of the pool, returns
+ * NULL. */
+void *blocks_raise(struct module_state *state, struct pool *pool,
+                   enum co_status status);
 
-/* To be called after a block went back to a pool other than blocks_pool. */
+/* To be called after a block went back to a pool other than the current one. */
 void blocks_collect(void);
 
 #endif

@@ -29,7 +29,6 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#include "blocks.h"
 #include "module.h"
 #include "thread_name.h"
 
@@ -346,7 +345,7 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
     entered(t, self, s);
     return left(self, s,
                 parked ? strand_switch(t, s, (PyObject *)s)
-                       : strand_begin(t, s, s, blocks_budget),
+                       : strand_begin(t, s, s),
                 result);
 }
 
@@ -1025,7 +1024,7 @@ bridge_dealloc(PyObject *op)
     Py_CLEAR(self->target);
     Py_CLEAR(self->args);
     Py_CLEAR(self->names);
-    if (t && t->state->bridge_type == type && !self->finalized &&
+    if (t && t->free_bridges.type == type && !self->finalized &&
         free_faces_keep(&t->free_bridges, op))
         return;
     PyObject_GC_Del(op);

@@ -17,7 +17,6 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#include "blocks.h"
 #include "module.h"
 #include "thread_name.h"
 
@@ -189,7 +188,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     Py_CLEAR(self->context);
     self->strand = begin.strand = s;
     entered(t, self, s);
-    return left(self, s, strand_begin(t, s, &begin, blocks_budget));
+    return left(self, s, strand_begin(t, s, &begin));
 }
 
 static PyObject *
@@ -508,7 +507,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
     }
     /* The record may be that of another thread state in this thread, but not of
      * another interpreter's. */
-    if (CO_LIKELY(t && t->state->coroutine_type == type))
+    if (CO_LIKELY(t && t->free_coroutines.type == type))
         self = (Coroutine *)free_faces_take(&t->free_coroutines);
     if (CO_UNLIKELY(!self)) {
         self = PyObject_GC_New(Coroutine, type);
@@ -629,7 +628,7 @@ coroutine_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->fn);
     Py_CLEAR(self->context);
-    if (t && t->state->coroutine_type == type && !self->finalized &&
+    if (t && t->free_coroutines.type == type && !self->finalized &&
         free_faces_keep(&t->free_coroutines, op))
         return;
     PyObject_GC_Del(op);

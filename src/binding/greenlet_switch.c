@@ -17,7 +17,6 @@
  */
 #include "greenlet.h"
 
-#include "blocks.h"
 #include "thread_name.h"
 
 PyObject *greenlet_exit, *greenlet_error;
@@ -368,8 +367,7 @@ begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     gt->origin = from;
     gt->current = to;
     gt->tracing = t->ts->tracing;
-    return arrive(gt,
-                  strand_begin(t, to->pimpl->strand, &start, blocks_budget));
+    return arrive(gt, strand_begin(t, to->pimpl->strand, &start));
 }
 
 /* --- the end ------------------------------------------------------------ */
@@ -389,7 +387,7 @@ prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
                                         .args = {&gt->start.value, 1, NULL},
                                         .value = value,
                                         .thrown = !value};
-    strand_prime(t, to->pimpl->strand, blocks_budget);
+    strand_prime(t, to->pimpl->strand);
     return true;
 }
 

@@ -75,6 +75,8 @@ module_exec(PyObject *module)
     struct module_state *state = PyModule_GetState(module);
     PyObject *first = state_module();
 
+    if (!tstate_know(Py_Version, false))
+        return -1;
     if (first)
         return share(module, first);
     if (add_exceptions(module, state) < 0 ||
@@ -119,8 +121,30 @@ module_free(void *module)
     (void)module_clear(module);
 }
 
+static PyObject *
+core_know(PyObject *module, PyObject *args)
+{
+    unsigned long version;
+    int lost;
+
+    if (!PyArg_ParseTuple(args, "kp:_know", &version, &lost) ||
+        !tstate_know(version, lost))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_know", core_know, METH_VARARGS,
+     PyDoc_STR("_know(version, lost)\n--\n\n"
+               "Raise ImportError as the import does on an interpreter of that "
+               "sys.hexversion\nand, if `lost`, one that hides what must be "
+               "found in it. For tests.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, module_exec},
+    CO_MODULE_SLOTS,
     {0, NULL},
 };
 
@@ -129,6 +153,7 @@ static struct PyModuleDef definition = {
     .m_name = "copool._core",
     .m_doc = "Coroutines and their pool, in C. Use the package copool.",
     .m_size = sizeof(struct module_state),
+    .m_methods = functions,
     .m_slots = slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

@@ -4,8 +4,7 @@
  * The built-in compile() does the same, but first makes all classes of syntax
  * trees, which takes longer than everything else before a program begins.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "tstate.h"
 
 static PyObject *
 source_compile(PyObject *module, PyObject *args)
@@ -31,11 +30,17 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyModuleDef_Slot slots[] = {
+    CO_MODULE_SLOTS,
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "copool._source",
     .m_doc = "Source text to code, sooner than compile(). For copool run.",
     .m_methods = functions,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC

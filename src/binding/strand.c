@@ -15,38 +15,67 @@ static const char record_key[] = "copool.thread";
 /* Records of thread states that are no more. They are used again but never
  * freed: a thread that worked for another thread state, of a sub-interpreter
  * say, may still have it in thread_record_last and look into it. It finds
- * neither a thread state nor a type of its own there. */
-static struct thread_record *spare;
-static struct module_state gone;
+ * neither its thread state nor its type there.
+ *
+ * Interpreters share them, and don't share a GIL: as in list.h, one is pushed
+ * or all are taken. */
+static _Atomic(struct thread_record *) spare;
+
+static void
+spare_push(struct thread_record *t)
+{
+    struct thread_record *head =
+        atomic_load_explicit(&spare, memory_order_relaxed);
+
+    do
+        t->next_spare = head;
+    while (!atomic_compare_exchange_weak_explicit(
+        &spare, &head, t, memory_order_release, memory_order_relaxed));
+}
+
+/* Without its thread state, at which another thread may look. */
+static struct thread_record *
+spare_pop(void)
+{
+    struct thread_record *t =
+        atomic_exchange_explicit(&spare, NULL, memory_order_acquire);
+    struct thread_record *rest = t ? t->next_spare : NULL, *next;
+
+    for (; rest; rest = next) {
+        next = rest->next_spare;
+        spare_push(rest);
+    }
+    if (t)
+        memset(&t->own, 0, sizeof *t - offsetof(struct thread_record, own));
+    return t;
+}
 
 static struct thread_record *
 record_get(void)
 {
-    struct thread_record *t = spare;
+    struct thread_record *t = spare_pop();
 
-    if (t) {
-        spare = t->next_spare;
-        memset(t, 0, sizeof *t);
-    } else {
-        t = calloc(1, sizeof *t);
-    }
-    if (t)
-        t->state = &gone;
-    return t;
+    return t ? t : calloc(1, sizeof *t);
+}
+
+static void
+record_set_ts(struct thread_record *t, PyThreadState *ts)
+{
+    __atomic_store_n(&t->ts, ts, __ATOMIC_RELAXED);
 }
 
 static void
 record_put(struct thread_record *t)
 {
-    t->ts = NULL;
-    t->state = &gone;
-    t->next_spare = spare;
-    spare = t;
+    record_set_ts(t, NULL);
+    spare_push(t);
 }
 
 static void
 abandon_all(struct thread_record *t)
 {
+    while (t->passed)
+        strand_abandon(t->passed);
     while (t->started)
         strand_abandon(t->started);
 }
@@ -56,6 +85,7 @@ free_faces_drop(struct free_faces *list)
 {
     PyObject *face;
 
+    list->type = NULL; /* none comes any more */
     while ((face = free_faces_take(list)) != NULL) {
         PyTypeObject *type = Py_TYPE(face);
 
@@ -95,7 +125,7 @@ record_gone(PyObject *capsule)
     free_faces_drop(&t->free_bridges);
     if (here && inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
-    t->ts = NULL;
+    record_set_ts(t, NULL);
     if (thread_record_last == t)
         thread_record_last = NULL;
     /* A chain of ours that is running needs it to the end. */
@@ -112,7 +142,7 @@ record_make(PyThreadState *ts, PyObject *dict)
 
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
-    t->ts = ts;
+    record_set_ts(t, ts);
     t->collecting = tstate_collecting(ts);
     t->own.thread = t;
     t->current = &t->own;
@@ -126,6 +156,8 @@ record_make(PyThreadState *ts, PyObject *dict)
         return NULL;
     }
     t->state = state;
+    t->free_coroutines.type = state->coroutine_type;
+    t->free_bridges.type = state->bridge_type;
     /* Only now, since until here a failure puts the record back. */
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
@@ -157,13 +189,13 @@ thread_record_search(PyThreadState *ts)
 /* --- the life of a strand ----------------------------------------------- */
 
 static void
-link_started(struct thread_record *t, struct strand *s)
+link_started(struct strand **list, struct strand *s)
 {
-    s->next = t->started;
-    s->link = &t->started;
+    s->next = *list;
+    s->link = list;
     if (s->next)
         s->next->link = &s->next;
-    t->started = s;
+    *list = s;
 }
 
 static void
@@ -314,12 +346,12 @@ strand_main(void *value)
 }
 
 void
-strand_prime(struct thread_record *t, struct strand *to, int budget)
+strand_prime(struct thread_record *t, struct strand *to)
 {
     struct strand *from = t->current;
 
     tstate_save(t->ts, &from->slice);
-    strand_load_fresh(t, to, budget);
+    strand_load_fresh(t, to);
     tstate_save(t->ts, &to->slice);
     tstate_load(t->ts, &from->slice);
     ctx_inherit(&to->ctx, &from->ctx);
@@ -341,13 +373,13 @@ struct strand *
 strand_create(struct thread_record *t, PyObject *face,
               const struct face_ops *ops, ctx_entry *entry)
 {
-    struct pool *pool = blocks_pool;
+    struct pool *pool = blocks_current();
     enum co_status status;
     struct strand *s;
 
     s = (struct strand *)pool_get(pool, &status);
     if (CO_UNLIKELY(!s))
-        return blocks_raise(t->state, status);
+        return blocks_raise(t->state, pool, status);
     s->thread = t;
     s->caller = NULL;
     s->face = face;
@@ -360,7 +392,7 @@ strand_create(struct thread_record *t, PyObject *face,
     s->slice.context = NULL;
     s->slice.depth = 0;
     ctx_make(&s->ctx, s->block.low, block_stack_top(&s->block), entry);
-    link_started(t, s);
+    link_started(&t->started, s);
     return s;
 }
 
@@ -392,7 +424,7 @@ strand_release(struct strand *s)
         leave_dropped(s);
     ctx_gone(&s->ctx);
     pool_put(pool, &s->block);
-    if (CO_UNLIKELY(pool != blocks_pool))
+    if (CO_UNLIKELY(pool != blocks_current()))
         blocks_collect();
     Py_XDECREF(exception);
     Py_XDECREF(context);
@@ -420,7 +452,7 @@ strand_park(struct strand *s)
 
     CO_ASSERT(t->current == s && !PyErr_Occurred());
     CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
-    if (t->parked_count >= MAX_PARKED || s->pool != blocks_pool)
+    if (t->parked_count >= MAX_PARKED || s->pool != blocks_current())
         return false;
     s->face = NULL;
     s->next_queued = t->parked;
@@ -453,7 +485,7 @@ strand_unpark(struct thread_record *t, PyObject *face)
     while (t->parked) {
         struct strand *s = take_parked(t);
 
-        if (CO_UNLIKELY(s->pool != blocks_pool)) {
+        if (CO_UNLIKELY(s->pool != blocks_current())) {
             dismiss(t, s);
             continue;
         }
@@ -480,6 +512,7 @@ strand_abandon(struct strand *s)
     PyObject *face = s->face;
 
     unlink_started(s);
+    tstate_detach(s->thread->ts, &s->slice);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);
@@ -511,30 +544,52 @@ strand_unwind_dropped(struct thread_record *t)
     }
 }
 
-static struct strand *
-first_suspended(struct thread_record *t, bool at_exit)
+static void
+unwind_or_abandon(struct strand *s)
 {
-    struct strand *s = t->started;
+    PyObject *face = Py_NewRef(s->face);
 
-    while (s &&
-           !(s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit)))
-        s = s->next;
-    return s;
+    if (!s->ops->unwind(face))
+        strand_abandon(s);
+    Py_DECREF(face);
 }
 
-/* Ends, because a face that is unwound leaves the list for good: it finishes
+static void
+put_back_passed(struct thread_record *t)
+{
+    struct strand *s;
+
+    while ((s = t->passed) != NULL) {
+        unlink_started(s);
+        link_started(&t->started, s);
+    }
+}
+
+/* Those that can't be unwound are put aside, not to be looked at again for each
+ * of the others: there may be many of both. But what runs meanwhile may suspend
+ * them, so there is another round.
+ *
+ * Ends, because a face that is unwound leaves the list for good: it finishes
  * or is abandoned. Its `finally` blocks may start others. */
 void
 strand_unwind_all(struct thread_record *t, bool at_exit)
 {
+    bool again = true;
     struct strand *s;
 
     strand_unwind_dropped(t);
-    while ((s = first_suspended(t, at_exit)) != NULL) {
-        PyObject *face = Py_NewRef(s->face);
-
-        if (!s->ops->unwind(face))
-            strand_abandon(s);
-        Py_DECREF(face);
+    while (again) {
+        again = false;
+        while ((s = t->started) != NULL) {
+            if (s->ops->is_suspended(s) &&
+                (s->ops->unwound_at_exit || !at_exit)) {
+                unwind_or_abandon(s);
+                again = true;
+            } else {
+                unlink_started(s);
+                link_started(&t->passed, s);
+            }
+        }
+        put_back_passed(t);
     }
 }

@@ -60,7 +60,7 @@ struct strand {
     struct pool *pool;
     PyObject *const *args; /* that its first call holds, for the collector */
     Py_ssize_t nargs;
-    struct strand *next, **link; /* among those started in this thread */
+    struct strand *next, **link; /* in thread->started or thread->passed */
     struct strand *next_queued;  /* in thread->dropped or thread->parked */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
@@ -78,7 +78,8 @@ enum { STRAND_MAX_FREE = 256 };
 #endif
 
 struct free_faces {
-    PyObject *first; /* linked by the first field after the head */
+    PyTypeObject *type; /* NULL when the record is not in use */
+    PyObject *first;    /* linked by the first field after the head */
     unsigned count;
 };
 
@@ -124,10 +125,12 @@ struct thread_extra {
 };
 
 struct thread_record {
-    PyThreadState *ts; /* NULL when the thread state is no more */
+    PyThreadState
+        *ts; /* NULL when the thread state is no more. Must be first */
     struct strand own;
     struct strand *current;
     struct strand *started; /* and not finished */
+    struct strand *passed;  /* the same, only used by strand_unwind_all() */
     struct strand *dropped; /* by other threads; to be unwound by this one */
     struct strand *parked;  /* and ready for another face */
     unsigned parked_count;
@@ -156,7 +159,8 @@ thread_record_get(void)
     PyThreadState *ts = tstate_get();
     struct thread_record *t = thread_record_last;
 
-    if (CO_LIKELY(t && t->ts == ts))
+    /* It may be the record that a thread of another interpreter uses now. */
+    if (CO_LIKELY(t && __atomic_load_n(&t->ts, __ATOMIC_RELAXED) == ts))
         return t;
     return thread_record_search(ts);
 }
@@ -250,29 +254,34 @@ ctx_entry strand_main;
 
 /* Loads what a strand starts with into the thread state. */
 static inline void
-strand_load_fresh(struct thread_record *t, struct strand *to, int budget)
+strand_load_fresh(struct thread_record *t, struct strand *to)
 {
     const struct geometry *g = &to->pool->arena.geometry;
+    const struct tstate_space space = {
+        .low = to->block.low,
+        .top = block_stack_top(&to->block),
+        .budget = to->pool->options.user,
+        .data = to->block.data,
+        .data_size = block_data_size(g, &to->block),
+    };
 
-    tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
-                 block_data_size(g, &to->block), budget);
+    tstate_begin(t->ts, &to->slice, &to->root, &space);
 }
 
-/* The first switch to a strand, whose entry gets `value`. Its stack holds
- * `budget` nested calls through C. Returns as strand_switch() does. */
+/* The first switch to a strand, whose entry gets `value`. Returns as
+ * strand_switch() does. */
 static inline PyObject *
-strand_begin(struct thread_record *t, struct strand *to, void *value,
-             int budget)
+strand_begin(struct thread_record *t, struct strand *to, void *value)
 {
     struct strand *from = strand_depart(t, to);
 
-    strand_load_fresh(t, to, budget);
+    strand_load_fresh(t, to);
     return strand_arrive(from, ctx_begin(&from->ctx, &to->ctx, value));
 }
 
 /* Makes a new strand one that can be switched to like a suspended one: its
  * entry gets the value. For a strand that ends and starts another. */
-void strand_prime(struct thread_record *t, struct strand *to, int budget);
+void strand_prime(struct thread_record *t, struct strand *to);
 
 /* For entries: a strand's first steps, and its last. The latter switches to
  * `to` for good, with `value` as in strand_switch(); whoever is there calls

@@ -86,6 +86,7 @@ struct co_pool_options {
     size_t data_size;   /* bytes above the stack for the caller's own use */
     size_t record_size; /* of the control record; 0 for co_create()'s own, which
                            is the least */
+    int user;           /* the caller's own: the pool only keeps it */
 };
 
 void co_pool_options_init(struct co_pool_options *options);

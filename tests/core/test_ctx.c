@@ -3,7 +3,6 @@
  * The switch: what is kept across it, what a new context finds, and where
  * those who walk the stack stop.
  */
-#include <execinfo.h>
 #include <fenv.h>
 #include <signal.h>
 #include <string.h>
@@ -15,6 +14,11 @@
 
 #if defined(__x86_64__)
 #    include <xmmintrin.h>
+#endif
+#if defined(__GLIBC__)
+#    include <execinfo.h>
+#else /* musl walks no stacks */
+#    define backtrace(addresses, max) ((void)(addresses), -1)
 #endif
 
 /* Every test switches between the thread and one other context. */
@@ -535,6 +539,8 @@ walks_end_at_the_outermost_frame(void)
     EXPECT(walks[0].frames >= 4 && walks[0].frames <= 8);
     EXPECT(walks[0].highest <= (uintptr_t)stack + STACK);
     EXPECT(walks[0].highest > (uintptr_t)stack + STACK - 1024);
+    if (traces[0] < 0)
+        return;
     EXPECT_EQ(traces[1], traces[0] + 10);
     EXPECT(traces[0] >= 4 && traces[0] <= 8);
 }

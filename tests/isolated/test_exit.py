@@ -1,5 +1,7 @@
 """How a process may end while coroutines are suspended or running."""
 
+import time
+
 import pytest
 
 PRELUDE = """
@@ -58,6 +60,219 @@ Coroutine(lambda: Coroutine(inner).enter()).enter()
 """,
         4,
         ["inner"],
+        "",
+    ),
+    "sys.exit through levels of every kind": (
+        """
+from copool.aio import run_sync
+from copool._core import _greenlet_names
+greenlet = _greenlet_names()["greenlet"]
+def level(n):
+    if not n:
+        sys.exit("no more")
+    enter = [
+        lambda: Coroutine(level).enter(n - 1),
+        lambda: greenlet(level).switch(n - 1),
+        lambda: run_sync(level, n - 1).send(None),
+        lambda: sorted([0], key=lambda _: level(n - 1)),
+    ][n % 4]
+    try:
+        enter()
+    finally:
+        print("level", n, type(sys.exception()).__name__)
+level(6)
+""",
+        1,
+        [f"level {n} SystemExit" for n in range(1, 7)],
+        "no more\n",
+    ),
+    "sys.exit that one catches": (
+        """
+def catching():
+    try:
+        Coroutine(sys.exit).enter(9)
+    except SystemExit as exit:
+        yield_(exit.code)
+    sys.exit(8)
+co = Coroutine(catching)
+print(co.enter(), flush=True)
+co.enter()
+""",
+        8,
+        ["9"],
+        "",
+    ),
+    "sys.exit in finally of one that is dropped": (
+        """
+def exits():
+    try:
+        yield_()
+    finally:
+        sys.exit(3)
+co = Coroutine(exits)
+co.enter()
+del co
+print("goes on", flush=True)
+""",
+        0,
+        ["goes on"],
+        "SystemExit: 3",
+    ),
+    "sys.exit in a thread, inside": (
+        """
+def work():
+    co = Coroutine(body)
+    co.enter()
+    Coroutine(sys.exit).enter(3)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print("joined", copool.stats().live, flush=True)
+""",
+        0,
+        ["finally co", "joined 0"],
+        "",
+    ),
+    "os._exit in finally at the end": (
+        """
+def exits():
+    try:
+        yield_()
+    finally:
+        print("exits", flush=True)
+        os._exit(6)
+cos = [Coroutine(body), Coroutine(exits)]
+for co in cos: co.enter()
+""",
+        6,
+        ["exits"],
+        "",
+    ),
+    "os._exit in a thread, inside, while others wait inside": (
+        """
+inside = threading.Event()
+def waits():
+    inside.set()
+    threading.Event().wait()
+threading.Thread(target=Coroutine(waits).enter).start()
+inside.wait()
+co = Coroutine(body); co.enter()
+threading.Thread(target=Coroutine(Coroutine(os._exit).enter).enter, args=[5]).start()
+threading.Event().wait()
+""",
+        5,
+        [],
+        "",
+    ),
+    "daemon threads in coroutines that were entered below C code": (
+        """
+inside = threading.Semaphore(0)
+def waits(_):
+    other = Coroutine(body)
+    other.enter()
+    inside.release()
+    threading.Event().wait()
+def work():
+    Coroutine(lambda: max([0], key=Coroutine(waits).enter)).enter()
+for _ in range(8): threading.Thread(target=work, daemon=True).start()
+for _ in range(8): inside.acquire()
+""",
+        0,
+        [],
+        "",
+    ),
+    "daemon threads that make and end them all the time": (
+        """
+inside = threading.Semaphore(0)
+def work():
+    inside.release()
+    while True:
+        cos = [Coroutine(yield_) for _ in range(20)]
+        for co in cos: co.enter()
+        cos = [Coroutine(len) for _ in range(20)]
+        for co in cos: co.enter(())
+sys.setswitchinterval(1e-5)
+for _ in range(4): threading.Thread(target=work, daemon=True).start()
+for _ in range(4): inside.acquire()
+""",
+        0,
+        [],
+        "",
+    ),
+    "a finalizer that raises, in one that is dropped": (
+        """
+class Bad:
+    def __del__(self):
+        raise KeyError("from __del__")
+def holding():
+    bad = Bad()
+    body()
+co = Coroutine(holding)
+co.enter()
+del co
+print(copool.stats().live, flush=True)
+""",
+        0,
+        ["finally co", "0"],
+        "KeyError: 'from __del__'",
+    ),
+    "finalizers that raise while all are ended": (
+        """
+import weakref
+class Bad:
+    def __del__(self):
+        raise SystemExit("from __del__")
+def called(ref):
+    raise KeyError("from a callback")
+def holding(n):
+    bad = Bad()
+    refs.append(weakref.ref(bad, called))
+    body(n)
+refs = []
+cos = [Coroutine(holding) for _ in range(3)]
+for i, co in enumerate(cos): co.enter(i)
+""",
+        0,
+        ["finally 2", "finally 1", "finally 0"],
+        "KeyError: 'from a callback'",
+    ),
+    "suspended in a finalizer": (
+        """
+class Waits:
+    def __del__(self):
+        body("in __del__")
+def dropping():
+    Waits()
+co = Coroutine(dropping)
+co.enter()
+print(co.state, flush=True)
+""",
+        0,
+        ["suspended", "finally in __del__"],
+        # The exit goes through it, as any exception in a finalizer.
+        "CoroutineExit",
+    ),
+    "a hook for what can't be raised that uses coroutines": (
+        """
+def hook(unraisable):
+    co = Coroutine(lambda: yield_(repr(unraisable.exc_value)))
+    print(co.enter(), flush=True)
+    kept.append(co)
+def failing(n):
+    try:
+        yield_()
+    finally:
+        raise KeyError(n)
+kept = []
+sys.unraisablehook = hook
+cos = [Coroutine(failing) for _ in range(3)]
+for i, co in enumerate(cos): co.enter(i)
+del co
+del cos[0]
+print(copool.stats().live, flush=True)
+""",
+        0,
+        ["KeyError(0)", "3", "KeyError(2)", "KeyError(1)"],
         "",
     ),
     "os._exit inside": (
@@ -241,6 +456,106 @@ def test_exit_with_ten_thousand_suspended(python):
         """
     )
     assert (done.code, done.lines, done.errors) == (0, ["all"], "")
+
+
+SUSPENDS_MANY = """
+import sys, threading, time
+import copool
+from copool import Coroutine, yield_
+
+def suspend(n):
+    cos = [Coroutine(yield_) for _ in range(n)]
+    for co in cos:
+        co.enter()
+    return cos
+
+def told():
+    print(copool.stats().live, time.monotonic(), flush=True)
+"""
+
+# Script, exit status.
+MANY = {
+    "in the main thread": ("kept = suspend(100_000)\ntold()", 0),
+    "in the main thread, by an exception": (
+        "kept = suspend(100_000)\ntold()\nraise SystemExit(3)",
+        3,
+    ),
+    "inside one": (
+        """
+def inside():
+    kept = suspend(100_000)
+    told()
+    sys.exit(4)
+Coroutine(inside).enter()
+""",
+        4,
+    ),
+    "in threads that end": (
+        """
+def work():
+    kept = suspend(25_000)
+    barrier.wait()
+    barrier.wait()
+barrier = threading.Barrier(5)
+for _ in range(4):
+    threading.Thread(target=work).start()
+barrier.wait()
+told()
+barrier.wait()
+""",
+        0,
+    ),
+    "in daemon threads": (
+        """
+def work():
+    kept = suspend(25_000)
+    barrier.wait()
+    threading.Event().wait()
+barrier = threading.Barrier(5)
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+barrier.wait()
+told()
+""",
+        0,
+    ),
+    "among greenlets, which are left": (
+        """
+from copool._core import _greenlet_names
+greenlet, getcurrent = (_greenlet_names()[n] for n in ("greenlet", "getcurrent"))
+kept = suspend(50_000)
+kept += [greenlet(getcurrent().switch) for _ in range(50_000)]
+for g in kept[50_000:]:
+    g.switch()
+told()
+""",
+        0,
+    ),
+    "in a cycle each": (
+        """
+import gc
+gc.disable()
+def cycle():
+    me = copool.current()
+    yield_()
+for _ in range(100_000):
+    Coroutine(cycle).enter()
+told()
+""",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("where", MANY)
+def test_exit_with_a_hundred_thousand_suspended(python, where):
+    script, code = MANY[where]
+    done = python(SUSPENDS_MANY + script)
+    end = time.monotonic()
+    assert (done.code, done.errors) == (code, "")
+    live, begin = done.lines[0].split()
+    assert int(live) in (100_000, 100_001)
+    assert end - float(begin) < 20  # it takes less than one
 
 
 def test_leaked_one_is_counted_and_spares_the_pool(python):

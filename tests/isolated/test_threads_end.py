@@ -255,32 +255,6 @@ def test_sub_interpreter(python, script):
     assert set(done.lines) == {"None"}
 
 
-def test_isolated_sub_interpreter_is_refused_or_served(python):
-    """One with a GIL of its own can't share the pool: ImportError, no crash."""
-    done = python(
-        """
-        try:
-            import _interpreters as interpreters
-        except ImportError:
-            import _xxsubinterpreters as interpreters
-        import copool
-        co = copool.Coroutine(copool.yield_)
-        co.enter()
-        interpreter = interpreters.create()
-        try:
-            interpreters.run_string(
-                interpreter,
-                "try:\\n import copool\\nexcept ImportError: pass",
-            )
-        finally:
-            interpreters.destroy(interpreter)
-        co.close()
-        print("end")
-        """
-    )
-    assert (done.code, done.lines) == (0, ["end"])
-
-
 @pytest.mark.skipif(not shutil.which("true"), reason="needs a program to start")
 def test_subprocess_from_inside(python):
     done = python(

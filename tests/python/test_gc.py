@@ -211,6 +211,7 @@ def test_cycle_is_collected(make):
     assert (ref(), copool.stats().live) == (None, before)
 
 
+@pytest.mark.usefixtures("collected_by_hand")
 def test_finally_runs_when_a_cycle_is_collected():
     order = []
 

@@ -293,6 +293,7 @@ def test_a_cycle_through_attributes_is_collected():
     assert [ref() for ref in refs] == [None, None]
 
 
+@pytest.mark.usefixtures("collected_by_hand")
 def test_collected_in_another_greenlet():
     order = []
 

@@ -77,7 +77,10 @@ def generators():
 
 
 def executes():
-    exec("executes()", {"executes": executes})
+    try:
+        exec("executes()", {"executes": executes})
+    except MemoryError as error:  # what the parser says from 3.14 on
+        raise RecursionError from error
 
 
 def coroutine_in_python_calls():
