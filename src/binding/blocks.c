@@ -283,7 +283,7 @@ core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    strand_dismiss_parked(t);
+    strand_trim(t);
     acquire();
     n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)
