@@ -37,7 +37,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 .PHONY: help demo bench test lint clean instructions debug ci ci-sid test-core test-gc test-dbg test-jit \
 	stress stress-debug \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-wheel compat compat-quick
+	test-aarch64-python test-wheel test-scale compat compat-quick
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
@@ -90,6 +90,13 @@ test-aarch64-python:
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
+
+# A million coroutines, ten thousand threads: gigabytes and minutes.
+test-scale: $(VENV)/.test test-core
+	@echo 'copool: testing a million coroutines with Python $(VERSION)'
+	@SCALE_THREADS=10000 build/plain/tests/core/test_threads \
+		crowds_of_threads_reuse_what_dead_ones_left
+	@$(RUN) python -m pytest -m scale --durations=0 $(ARGS)
 
 # Once more with an allocator that poisons memory, and with assertions on.
 debug: $(VENV)/.test

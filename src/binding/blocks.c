@@ -83,11 +83,13 @@ blocks_raise(struct module_state *state, struct pool *pool,
     release();
     if (status == CO_AT_CAP && lowered)
         PyErr_Format(state->pool_exhausted,
-                     "all %zu blocks that vm.max_map_count allows are in use "
-                     "(a guard page takes two mappings): let coroutines "
-                     "finish, close() them, raise that limit with sysctl, or "
-                     "use Linux 6.13 or later, where guards take none",
-                     o->max_blocks);
+                     "all %zu blocks that the kernel's limit on mappings "
+                     "allows are in use: vm.max_map_count is %zu, and a guard "
+                     "page takes two. Let coroutines finish, close() them, "
+                     "raise the limit (sysctl vm.max_map_count=%zu) and start "
+                     "the program again, or use Linux 6.13 or later with "
+                     "guard='auto', where guards take none",
+                     o->max_blocks, os_max_mappings(), 4 * os_max_mappings());
     else if (status == CO_AT_CAP)
         PyErr_Format(state->pool_exhausted,
                      "all %zu blocks are in use: let coroutines finish, "
@@ -283,7 +285,7 @@ core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    strand_dismiss_parked(t);
+    strand_trim(t);
     acquire();
     n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)

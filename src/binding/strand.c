@@ -85,7 +85,6 @@ free_faces_drop(struct free_faces *list)
 {
     PyObject *face;
 
-    list->type = NULL; /* none comes any more */
     while ((face = free_faces_take(list)) != NULL) {
         PyTypeObject *type = Py_TYPE(face);
 
@@ -114,13 +113,15 @@ record_gone(PyObject *capsule)
     if (here && !inside && !tstate_is_finalizing())
         strand_unwind_all(t, false);
     if (here && !inside)
-        strand_dismiss_parked(t);
+        strand_trim(t);
     abandon_all(t);
     /* More than once if a finalizer asks for it again. */
     while (t->greenlets && !(here && inside))
         t->greenlets->gone(t);
     if (here && !inside)
-        strand_dismiss_parked(t);
+        strand_trim(t);
+    t->free_coroutines.type = NULL; /* none comes any more */
+    t->free_bridges.type = NULL;
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
     if (inside)
@@ -528,10 +529,12 @@ strand_unpark(struct thread_record *t, PyObject *face)
 }
 
 void
-strand_dismiss_parked(struct thread_record *t)
+strand_trim(struct thread_record *t)
 {
     while (t->parked)
         dismiss(t, take_parked(t));
+    free_faces_drop(&t->free_coroutines);
+    free_faces_drop(&t->free_bridges);
 }
 
 /* --- unwinding ---------------------------------------------------------- */

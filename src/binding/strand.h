@@ -317,8 +317,9 @@ bool strand_park(struct strand *strand);
 /* A parked strand, for that face, or NULL. May run Python code. */
 struct strand *strand_unpark(struct thread_record *t, PyObject *face);
 
-/* Lets the parked strands of the thread end. May run Python code. */
-void strand_dismiss_parked(struct thread_record *t);
+/* Lets the parked strands of the thread end, and frees the faces that it keeps
+ * for reuse. May run Python code. */
+void strand_trim(struct thread_record *t);
 
 /* Arguments that a strand owns while it makes its first call: they belonged to
  * its starter, who goes on at our first switch. */

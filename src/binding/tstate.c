@@ -180,6 +180,9 @@ enum {
     BYTES_PER_CALL = 2600,
 #    endif
     RESERVE = 64 * 1024, /* for C code that does not count its calls */
+    /* 3.13 frees containers at once only while more than 100 calls remain;
+     * before it goes by how deep the deallocations are nested. */
+    LEAST_CALLS = PY_VERSION_HEX >= 0x030D0000 ? 160 : 60,
 };
 
 int
@@ -200,11 +203,10 @@ tstate_default_stack(void)
 #    endif
 }
 
-/* 3.13 frees containers at once only while more than 100 calls remain. */
 size_t
 tstate_least_stack(void)
 {
-    return RESERVE + 160 * BYTES_PER_CALL;
+    return RESERVE + LEAST_CALLS * BYTES_PER_CALL;
 }
 
 #endif

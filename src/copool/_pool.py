@@ -94,7 +94,8 @@ def configure(
     stack_size: bytes of C stack for each coroutine, of address space: memory is
         taken only for what is used. docs/design.md tells how to choose it.
     max_blocks: the cap on live and idle blocks together.
-    max_idle: idle blocks that the shared store of `magazine` keeps.
+    max_idle: idle blocks that the shared store of `magazine` keeps, for as long as
+        they are needed now and then.
     guard: what lies below each stack; `auto` takes the best that there is.
 
     Raises ValueError for a setting that cannot be, TypeError for one of the wrong

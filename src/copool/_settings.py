@@ -33,10 +33,11 @@ def apply(changes: "dict[str, Any]") -> None:
 
 
 def _from_environment(environ: "Mapping[str, str]") -> None:
-    """Apply `COPOOL_POLICY`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
+    """Apply `COPOOL_POLICY`, `_GUARD`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
     changes: dict[str, Any] = {}
-    if policy := environ.get("COPOOL_POLICY"):
-        changes["policy"] = policy
+    for name in ("policy", "guard"):
+        if text := environ.get(f"COPOOL_{name.upper()}"):
+            changes[name] = text
     for name in ("batch", "stack_size", "max_blocks"):
         variable = f"COPOOL_{name.upper()}"
         if text := environ.get(variable):

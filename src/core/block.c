@@ -20,14 +20,16 @@ enum {
 };
 
 /* Blocks [0, carved) have been handed out at least once; those of them that
- * came back are in vacant[]. A vacant block holds no pages, so what we need to
- * know of it can't be stored in it. */
+ * came back have a bit in vacant[]. A vacant block holds no pages, so what we
+ * need to know of it can't be stored in it. */
 struct slab {
     struct slab *next, **link; /* in arena->room or arena->full */
     char *base;
     uint32_t count, carved, vacancies;
-    uint32_t vacant[];
+    uint64_t vacant[];
 };
+
+enum { WORD = 64 };
 
 /* --- geometry ----------------------------------------------------------- */
 
@@ -112,6 +114,27 @@ slab_is_full(const struct slab *slab)
     return slab->carved == slab->count && !slab->vacancies;
 }
 
+/* The vacant block with the lowest index; there must be one. */
+static uint32_t
+slab_take_vacant(struct slab *slab)
+{
+    uint32_t word = 0, bit;
+
+    while (!slab->vacant[word])
+        word++;
+    bit = (uint32_t)__builtin_ctzll(slab->vacant[word]);
+    slab->vacant[word] &= slab->vacant[word] - 1;
+    slab->vacancies--;
+    return word * WORD + bit;
+}
+
+static void
+slab_add_vacant(struct slab *slab, uint32_t index)
+{
+    slab->vacant[index / WORD] |= (uint64_t)1 << index % WORD;
+    slab->vacancies++;
+}
+
 /* Whether no block of it is out. */
 static bool
 slab_is_empty(const struct slab *slab)
@@ -128,7 +151,8 @@ slab_map(struct arena *arena)
     for (; count; count /= 2) {
         size_t size = count * arena->geometry.stride;
         struct slab *slab =
-            malloc(sizeof *slab + count * sizeof slab->vacant[0]);
+            calloc(1, sizeof *slab + round_up(count, WORD) / WORD *
+                                         sizeof slab->vacant[0]);
 
         if (!slab)
             continue;
@@ -138,7 +162,6 @@ slab_map(struct arena *arena)
             continue;
         }
         slab->count = count;
-        slab->carved = slab->vacancies = 0;
         arena->slab_count++;
         arena->mapped_bytes += size;
         if (arena->next_slab < arena->options.last_slab)
@@ -228,7 +251,7 @@ take_locked(struct arena *arena, enum co_status *status)
         slab_link(&arena->room, slab);
     }
     if (slab->vacancies) {
-        index = slab->vacant[--slab->vacancies];
+        index = slab_take_vacant(slab);
         arena->vacant--;
         block = block_at(g, slab, index);
     } else {
@@ -285,7 +308,7 @@ arena_give(struct arena *arena, struct block *block)
         slab_unlink(slab);
         slab_link(&arena->room, slab);
     }
-    slab->vacant[slab->vacancies++] = index;
+    slab_add_vacant(slab, index);
     arena->vacant++;
     arena->out--;
     arena->discards++;
@@ -327,6 +350,16 @@ arena_trim(struct arena *arena)
     pthread_mutex_unlock(&arena->lock);
 }
 
+static uint32_t
+count_vacant(const struct slab *slab)
+{
+    uint32_t n = 0, word;
+
+    for (word = 0; word * WORD < slab->count; word++)
+        n += (uint32_t)__builtin_popcountll(slab->vacant[word]);
+    return n;
+}
+
 static bool
 check_slabs(struct slab *const *list, bool full, size_t *slabs, size_t *out,
             size_t *vacant)
@@ -335,7 +368,8 @@ check_slabs(struct slab *const *list, bool full, size_t *slabs, size_t *out,
 
     for (slab = *list; slab; list = &slab->next, slab = slab->next) {
         if (slab->link != list || slab_is_full(slab) != full ||
-            slab->carved > slab->count || slab->vacancies > slab->carved)
+            slab->carved > slab->count || slab->vacancies > slab->carved ||
+            slab->vacancies != count_vacant(slab))
             return false;
         ++*slabs;
         *out += slab->carved - slab->vacancies;

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Values of the kernel's interface that older C libraries don't know. */
@@ -151,6 +152,15 @@ size_t
 os_memory(void)
 {
     return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}
+
+uint64_t
+os_clock_ms(void)
+{
+    struct timespec now = {0, 0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
 }
 
 /* --- thread exit -------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "copool.h"
 
@@ -54,6 +55,10 @@ void *os_stack_top(unsigned long thread);
 
 /* The size of the machine's memory. */
 size_t os_memory(void);
+
+/* Milliseconds since some moment, to within ten; never 0. Makes no system call.
+ */
+uint64_t os_clock_ms(void);
 
 /* Calls run(hook) in the current thread when it exits, after which the hook
  * is no longer registered. The hook is the caller's and must live until then;

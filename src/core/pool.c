@@ -285,6 +285,7 @@ co_pool_options_init(struct co_pool_options *options)
         .stack_size = 256 * 1024,
         .batch = 64,
         .max_idle = 4096,
+        .idle_ms = 250,
         /* With two pages each they would fill the machine. */
         .max_blocks = os_memory() / (2 * os_page_size()),
     };
@@ -345,7 +346,7 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
                           .guard = o.guard,
                           .max_blocks = o.max_blocks,
                           .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
-                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
+                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 11,
                           .keep_empty = o.policy != CO_POLICY_NONE,
                       });
     if (status != CO_OK)
