@@ -31,19 +31,25 @@ size_t os_page_size(void);
  * huge pages (one of which would make every stack cost 2 MiB), and named
  * "copool" in /proc/self/maps. NULL if refused. */
 void *os_map(size_t size);
-void os_unmap(void *base, size_t size);
+
+/* False if refused, which the kernel does when the range lies in the middle of
+ * a mapping and there may be no more of these. Then all is as before, but the
+ * pages of the range are given back as by os_discard(). */
+bool os_unmap(void *base, size_t size);
 
 /* Makes an access to the range a fault. False if refused: for
- * CO_GUARD_MPROTECT by the limit on mappings. */
+ * CO_GUARD_MPROTECT by the limit on mappings. Then the range is as before. */
 bool os_guard(void *low, size_t size, enum co_guard guard);
 
 /* CO_GUARD_AUTO becomes the guard that this kernel offers; others return as
- * they are, or CO_GUARD_COUNT if the kernel lacks them. */
+ * they are, or CO_GUARD_COUNT if the kernel lacks them. For want of memory
+ * CO_GUARD_MADVISE counts as lacking, until the next call. */
 enum co_guard os_resolve_guard(enum co_guard guard);
 
 /* Gives the pages of the range back; they read as zero when touched again.
- * Guards in the range stay. */
-void os_discard(void *low, size_t size);
+ * Guards in the range stay. False if refused, as it is for memory that the
+ * program has locked: then the pages are as before. */
+bool os_discard(void *low, size_t size);
 
 /* The number of mappings that this process may have. */
 size_t os_max_mappings(void);
@@ -70,8 +76,9 @@ bool os_at_thread_exit(struct os_exit_hook *hook);
 void os_cancel_exit_hook(struct os_exit_hook *hook);
 
 /* Calls before() ahead of every fork() of this process from now on, then
- * parent() in this process and child() in the new one. */
-void os_around_fork(void (*before)(void), void (*parent)(void),
+ * parent() in this process and child() in the new one. False if out of memory.
+ */
+bool os_around_fork(void (*before)(void), void (*parent)(void),
                     void (*child)(void));
 
 #endif
