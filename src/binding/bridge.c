@@ -829,9 +829,20 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
+static PyObject *
+callee(PyObject *face)
+{
+    return ((Bridge *)face)->target;
+}
+
 static const struct face_ops ops = {
-    is_suspended, unwind, forget, true,
-    "it waits in await_(); its task will let it go on"};
+    is_suspended,
+    unwind,
+    forget,
+    true,
+    "it waits in await_(); its task will let it go on",
+    callee,
+};
 
 /* --- attributes --------------------------------------------------------- */
 

@@ -390,7 +390,14 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget, true, NULL};
+static PyObject *
+callee(PyObject *face)
+{
+    return ((Coroutine *)face)->fn;
+}
+
+static const struct face_ops ops = {is_suspended, unwind, forget,
+                                    true,         NULL,   callee};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -691,11 +698,10 @@ core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t = thread_record_peek();
 
-    if (!t)
-        return NULL;
-    strand_unwind_all(t, true);
+    if (t)
+        strand_unwind_all(t, true);
     Py_RETURN_NONE;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "blocks.h"
+#include "overflow.h"
 #include "state.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
@@ -160,6 +161,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     /* Only now, since until here a failure puts the record back. */
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
+    overflow_watch(t);
     return t;
 }
 

@@ -327,6 +327,14 @@ tstate_is_awaited(PyObject *coroutine)
     return is;
 }
 
+PyObject *
+tstate_coroutine_name(PyObject *coroutine)
+{
+    if (!PyCoro_CheckExact(coroutine) && !PyGen_CheckExact(coroutine))
+        return NULL;
+    return ((PyGenObject *)coroutine)->gi_qualname;
+}
+
 bool
 tstate_is_awaitable(PyObject *generator)
 {

@@ -469,6 +469,10 @@ PyFrameObject *tstate_frame(struct tstate_slice *slice);
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
 
+/* The qualified name of a coroutine or generator, a borrowed reference, or NULL
+ * if it is neither. Only reads memory. */
+PyObject *tstate_coroutine_name(PyObject *coroutine);
+
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);
 

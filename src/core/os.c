@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
@@ -13,6 +14,9 @@
 /* Values of the kernel's interface that older C libraries don't know. */
 #ifndef MADV_GUARD_INSTALL
 #    define MADV_GUARD_INSTALL 102
+#endif
+#ifndef AT_MINSIGSTKSZ
+#    define AT_MINSIGSTKSZ 51
 #endif
 #ifndef PR_SET_VMA
 #    define PR_SET_VMA 0x53564d41
@@ -157,6 +161,17 @@ size_t
 os_memory(void)
 {
     return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}
+
+/* What the kernel saves there, of vector registers above all, and as much again
+ * as the thread's own stack may be expected to offer to a handler. */
+size_t
+os_signal_stack_size(void)
+{
+    size_t page = os_page_size();
+    size_t size = getauxval(AT_MINSIGSTKSZ) + 64 * 1024;
+
+    return (size + page - 1) / page * page;
 }
 
 /* --- thread exit -------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the core asks of Linux: the only system calls of the project are made
- * in os.c. All sizes are in bytes and multiples of the page size. Any thread
- * may call any function.
+ * in os.c, and those that concern signals in segv.c. All sizes are in bytes and
+ * multiples of the page size. Any thread may call any function.
  */
 #ifndef COPOOL_OS_H
 #define COPOOL_OS_H
@@ -60,6 +60,9 @@ void *os_stack_top(unsigned long thread);
 
 /* The size of the machine's memory. */
 size_t os_memory(void);
+
+/* The size of a stack for signal handlers. */
+size_t os_signal_stack_size(void);
 
 /* Calls run(hook) in the current thread when it exits, after which the hook
  * is no longer registered. The hook is the caller's and must live until then;
