@@ -341,7 +341,9 @@ count_interpreter(void)
     PyObject *capsule = PyCapsule_New(&blocks_pool, key, NULL);
     int result = -1;
 
-    if (capsule && dict)
+    if (!dict)
+        PyErr_NoMemory();
+    else if (capsule)
         result = PyDict_SetItemString(dict, key, capsule);
     if (result == 0) {
         acquire();

@@ -455,10 +455,10 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     if (!s)
         Py_RETURN_NONE;
     if (s == s->thread->current)
-        frame = PyThreadState_GetFrame(s->thread->ts);
+        frame = tstate_running_frame(s->thread->ts);
     else
         frame = tstate_frame(&s->slice);
-    if (!frame)
+    if (!frame && !PyErr_Occurred())
         Py_RETURN_NONE;
     return (PyObject *)frame;
 }
@@ -700,6 +700,8 @@ core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct thread_record *t = thread_record_peek();
 
+    if (!t && PyErr_Occurred())
+        return NULL;
     if (t)
         strand_unwind_all(t, true);
     Py_RETURN_NONE;

@@ -154,15 +154,12 @@ extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
 /* Called where thread->dropped is not NULL. Runs Python code. */
 void strand_unwind_dropped(struct thread_record *t);
 
-/* The current thread's record if there is one. */
+/* The current thread's record. NULL without an exception if it has none, with
+ * one if there is no memory to find out. */
 struct thread_record *thread_record_peek(void);
 
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
 struct thread_record *thread_record_search(PyThreadState *ts);
-
-/* The current thread's record, or NULL, without an exception, if it has none.
- */
-struct thread_record *thread_record_known(void);
 
 /* The current thread's record. NULL with an exception set if there is no
  * memory for it. */

@@ -551,3 +551,16 @@ tstate_frame(struct tstate_slice *s)
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
 }
+
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts)
+{
+    struct tstate_slice s;
+
+#ifdef CO_HAS_CFRAME
+    s.cframe = ts->cframe;
+#else
+    s.current_frame = ts->current_frame;
+#endif
+    return tstate_frame(&s);
+}
