@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "blocks.h"
+#include "overflow.h"
 #include "state.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
@@ -178,6 +179,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     /* Only now, since until here a failure puts the record back. */
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
+    overflow_watch(t);
     return t;
 }
 
@@ -191,7 +193,7 @@ thread_record_peek(void)
     if (t && t->ts == ts)
         return t;
     dict = PyThreadState_GetDict();
-    capsule = dict ? PyDict_GetItemString(dict, record_key) : NULL;
+    capsule = dict ? dict_find(dict, record_key) : PyErr_NoMemory();
     return capsule ? PyCapsule_GetPointer(capsule, record_key) : NULL;
 }
 
@@ -202,14 +204,13 @@ thread_record_search(PyThreadState *ts)
     struct thread_record *t;
     PyObject *capsule;
 
-    if (!dict) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "copool: the thread state has no dictionary");
-        return NULL;
-    }
-    capsule = PyDict_GetItemString(dict, record_key);
+    if (!dict)
+        return (struct thread_record *)PyErr_NoMemory();
+    capsule = dict_find(dict, record_key);
     if (capsule)
         t = PyCapsule_GetPointer(capsule, record_key);
+    else if (PyErr_Occurred())
+        return NULL; /* a second record would be the end of the first */
     else
         t = record_make(ts, dict);
     if (t)

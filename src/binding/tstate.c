@@ -365,6 +365,14 @@ tstate_is_awaited(PyObject *coroutine)
     return is;
 }
 
+PyObject *
+tstate_coroutine_name(PyObject *coroutine)
+{
+    if (!PyCoro_CheckExact(coroutine) && !PyGen_CheckExact(coroutine))
+        return NULL;
+    return ((PyGenObject *)coroutine)->gi_qualname;
+}
+
 bool
 tstate_is_awaitable(PyObject *generator)
 {
@@ -580,4 +588,17 @@ tstate_frame(struct tstate_slice *s)
     made_up.owner = FRAME_OWNED_BY_GENERATOR;
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
+}
+
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts)
+{
+    struct tstate_slice s;
+
+#ifdef CO_HAS_CFRAME
+    s.cframe = ts->cframe;
+#else
+    s.current_frame = ts->current_frame;
+#endif
+    return tstate_frame(&s);
 }

@@ -513,12 +513,19 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
 
-/* The innermost Python frame of a chain that is not running: a new reference,
- * or NULL without an exception if it has none. */
+/* The innermost Python frame of a chain that is not running: a new reference;
+ * NULL without an exception if it has none, with one if there is no memory. */
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
+
+/* The same for the chain that runs in a thread, which may be another one. */
+PyFrameObject *tstate_running_frame(PyThreadState *ts);
 
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
+
+/* The qualified name of a coroutine or generator, a borrowed reference, or NULL
+ * if it is neither. Only reads memory. */
+PyObject *tstate_coroutine_name(PyObject *coroutine);
 
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);
