@@ -343,7 +343,9 @@ count_interpreter(void)
     PyObject *capsule = PyCapsule_New(&blocks_pool, key, NULL);
     int result = -1;
 
-    if (capsule && dict)
+    if (!dict)
+        PyErr_NoMemory();
+    else if (capsule)
         result = PyDict_SetItemString(dict, key, capsule);
     if (result == 0) {
         acquire();
@@ -358,13 +360,17 @@ count_interpreter(void)
 static enum co_status
 make_first_pool(void)
 {
+    static bool fork_is_safe;
     struct co_pool_options o;
 
+    if (!fork_is_safe)
+        fork_is_safe = os_around_fork(acquire, release, release);
+    if (!fork_is_safe)
+        return CO_NO_MEMORY;
     co_pool_options_init(&o);
     o.stack_size = tstate_default_stack();
     o.data_size = 16 * 1024; /* the size that CPython uses */
     o.record_size = sizeof(struct strand);
-    os_around_fork(acquire, release, release);
     return replace(&o);
 }
 

@@ -4,7 +4,6 @@
 #include <limits.h>
 
 #include "internal/pycore_frame.h"
-#include "internal/pycore_gc.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
 #ifdef CO_HAS_STACK_LIMITS
@@ -46,9 +45,7 @@ has_our_layout(void)
            AT(interpreter_frame, stackpointer, _PyInterpreterFrame,
               stackpointer) &&
            AT(interpreter_frame, localsplus, _PyInterpreterFrame, localsplus) &&
-           AT(gen_object, gi_frame_state, PyGenObject, gi_frame_state) &&
-           o->interpreter_state.gc + o->gc.collecting <
-               o->interpreter_state.size;
+           AT(gen_object, gi_frame_state, PyGenObject, gi_frame_state);
 #    undef AT
 }
 
@@ -142,17 +139,6 @@ tstate_know(unsigned long version, bool lost)
                      version >> 24, version >> 16 & 0xff, version >> 8 & 0xff,
                      problem);
     return !problem;
-}
-
-const int *
-tstate_collecting(PyThreadState *ts)
-{
-#ifdef CO_HAS_STACK_LIMITS
-    return (const int *)((char *)ts->interp + offsets()->interpreter_state.gc +
-                         offsets()->gc.collecting);
-#else
-    return &ts->interp->gc.collecting;
-#endif
 }
 
 /* --- limits ------------------------------------------------------------- */
@@ -255,7 +241,43 @@ tstate_set_finalized(PyObject *op, bool finalized)
         head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
+PyObject *
+tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
+                 PyObject *limit)
+{
+    PyObject *result;
+
+#ifdef CO_COUNTS_ALL_CALLS
+    ts->recursion_remaining += s->hidden;
+    s->hidden = 0;
+#endif
+    result = PyObject_CallOneArg(original, limit);
+#ifdef CO_COUNTS_ALL_CALLS
+    s->hidden = tstate_hide(ts, s->max_depth);
+    ts->recursion_remaining -= s->hidden;
+#else
+    (void)ts;
+    (void)s;
+#endif
+    return result;
+}
+
 /* --- tracing ------------------------------------------------------------ */
+
+void
+tstate_renew_code(PyThreadState *ts)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    _PyInterpreterFrame *frame = ts->current_frame;
+
+    for (; frame; frame = frame->previous)
+        if (frame->owner < FRAME_OWNED_BY_INTERPRETER &&
+            _Py_Instrument(_PyFrame_GetCode(frame), ts->interp) < 0)
+            PyErr_Clear(); /* no memory: it is tried again at the next call */
+#else
+    (void)ts;
+#endif
+}
 
 void
 tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
@@ -343,6 +365,14 @@ tstate_is_awaited(PyObject *coroutine)
     return is;
 }
 
+PyObject *
+tstate_coroutine_name(PyObject *coroutine)
+{
+    if (!PyCoro_CheckExact(coroutine) && !PyGen_CheckExact(coroutine))
+        return NULL;
+    return ((PyGenObject *)coroutine)->gi_qualname;
+}
+
 bool
 tstate_is_awaitable(PyObject *generator)
 {
@@ -415,9 +445,9 @@ tstate_detach(PyThreadState *ts, struct tstate_slice *s)
     (void)ts;
     (void)s;
 #else
-    struct _PyInterpreterFrame *frame = innermost(s);
+    struct _PyInterpreterFrame *frame = s ? innermost(s) : ts->current_frame;
 
-    if (frame == ts->base_frame)
+    if (s && frame == ts->base_frame)
         s->current_frame = NULL;
     for (; frame; frame = frame->previous)
         if (frame->previous == ts->base_frame)
@@ -558,4 +588,17 @@ tstate_frame(struct tstate_slice *s)
     made_up.owner = FRAME_OWNED_BY_GENERATOR;
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
+}
+
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts)
+{
+    struct tstate_slice s;
+
+#ifdef CO_HAS_CFRAME
+    s.cframe = ts->cframe;
+#else
+    s.current_frame = ts->current_frame;
+#endif
+    return tstate_frame(&s);
 }

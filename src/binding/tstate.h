@@ -76,6 +76,10 @@
 #    define CO_MODULE_SLOTS {0, NULL}
 #endif
 
+#if PY_VERSION_HEX >= 0x030F0000
+#    define CO_INSTRUMENTS_EACH_CODE 1 /* also for exceptions */
+#endif
+
 struct _PyInterpreterFrame;
 
 /* Looks into the interpreter, which is of that Py_Version, for what this file
@@ -128,6 +132,9 @@ struct tstate_slice {
     int depth;         /* recursion: calls that this chain is deep */
     int headroom;
     int tracing, tracing_what;
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    uintptr_t breaker; /* which has the version of all instrumentation */
+#endif
     Py_tracefunc trace; /* sys.settrace()'s, or NULL; taken at arrival */
     PyObject *trace_arg;
 #ifdef CO_HAS_CFRAME
@@ -229,6 +236,23 @@ tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
 #endif
 }
 
+/* Tells the interpreter that the running chain is on that stack. */
+static inline void
+tstate_set_limits(PyThreadState *ts, void *low, void *top)
+{
+#ifdef CO_HAS_STACK_LIMITS
+    struct tstate_limits *limits = tstate_get_limits(ts);
+
+    limits->top = (uintptr_t)top;
+    limits->hard = (uintptr_t)low + tstate_limits_margin;
+    limits->soft = limits->hard + tstate_limits_margin;
+#else
+    (void)ts;
+    (void)low;
+    (void)top;
+#endif
+}
+
 #ifndef CO_HAS_CFRAME
 static inline PyObject **
 tstate_executor(PyThreadState *ts)
@@ -259,6 +283,9 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
     if (tstate_is_traced(ts))
         tstate_save_trace(ts, s);
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    s->breaker = ts->eval_breaker;
+#endif
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else
@@ -325,6 +352,24 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     ts->trash_delete_nesting = s->trash_nesting;
 #elif PY_VERSION_HEX < 0x030D0000
     ts->trash.delete_nesting = s->trash_nesting;
+#endif
+}
+
+/* Tracing that begins changes the code of what is running, and other code when
+ * that is next called. From 3.15 on an exception in a frame whose code has been
+ * left out would crash: so this is for a chain that goes on after it has been
+ * left out. */
+__attribute__((cold)) void tstate_renew_code(PyThreadState *ts);
+
+static inline bool
+tstate_has_old_code(const PyThreadState *ts, const struct tstate_slice *s)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    return (ts->eval_breaker ^ s->breaker) >> 8 != 0; /* the rest are flags */
+#else
+    (void)ts;
+    (void)s;
+    return false;
 #endif
 }
 
@@ -395,15 +440,8 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
 #ifdef CO_COUNTS_C_CALLS
     ts->c_recursion_remaining = space->budget;
-#elif defined(CO_HAS_STACK_LIMITS)
-    {
-        struct tstate_limits *limits = tstate_get_limits(ts);
-
-        limits->top = (uintptr_t)space->top;
-        limits->hard = (uintptr_t)space->low + tstate_limits_margin;
-        limits->soft = limits->hard + tstate_limits_margin;
-    }
 #endif
+    tstate_set_limits(ts, space->low, space->top);
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = 0;
 #elif PY_VERSION_HEX < 0x030D0000
@@ -419,6 +457,18 @@ int tstate_budget(size_t stack_size);
  * limits, and the least that is of any use. */
 size_t tstate_default_stack(void);
 size_t tstate_least_stack(void);
+
+/* What sys.setrecursionlimit() is when the running chain has that slice: calls
+ * `original`, which must neither see what is hidden of the limit nor give the
+ * chain more of it than its stack can hold. Only where one counter counts all
+ * calls; elsewhere a stack is guarded by something else. */
+#ifdef CO_COUNTS_ALL_CALLS
+enum { TSTATE_HIDES_LIMIT = 1 };
+#else
+enum { TSTATE_HIDES_LIMIT = 0 };
+#endif
+PyObject *tstate_set_limit(PyThreadState *ts, struct tstate_slice *slice,
+                           PyObject *original, PyObject *limit);
 
 /* Whether the running chain, which started from root, is back at its start. */
 bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
@@ -449,7 +499,8 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
     return item == own;
 }
 
-/* The chain is given up: lets go of what is its thread state's. */
+/* The chain is given up: lets go of what is its thread state's. Without a slice
+ * it is the chain that is running in that thread. */
 void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
 
 /* Lets the thread state free its own data stack rather than the running
@@ -462,21 +513,24 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
 
-/* The innermost Python frame of a chain that is not running: a new reference,
- * or NULL without an exception if it has none. */
+/* The innermost Python frame of a chain that is not running: a new reference;
+ * NULL without an exception if it has none, with one if there is no memory. */
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
+
+/* The same for the chain that runs in a thread, which may be another one. */
+PyFrameObject *tstate_running_frame(PyThreadState *ts);
 
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
+
+/* The qualified name of a coroutine or generator, a borrowed reference, or NULL
+ * if it is neither. Only reads memory. */
+PyObject *tstate_coroutine_name(PyObject *coroutine);
 
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);
 
 bool tstate_is_finalizing(void);
-
-/* Not zero while the garbage collector of the interpreter is at work, below the
- * running chain or another. */
-const int *tstate_collecting(PyThreadState *ts);
 
 /* Whether the finalizer of an object counts as called, which it is once. */
 void tstate_set_finalized(PyObject *op, bool finalized);

@@ -21,19 +21,23 @@ def apply(changes: "dict[str, Any]") -> None:
     for name, value in changes.items():
         if isinstance(value, int) and abs(value) > sys.maxsize:
             raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
-    options = _core.options() | changes
-    _core.configure(
-        options["policy"],
-        options["guard"],
-        options["stack_size"],
-        options["batch"],
-        options["max_blocks"],
-        options["max_idle"],
-    )
+    report = changes.pop("overflow_report", None)
+    if changes or report is None:
+        options = _core.options() | changes
+        _core.configure(
+            options["policy"],
+            options["guard"],
+            options["stack_size"],
+            options["batch"],
+            options["max_blocks"],
+            options["max_idle"],
+        )
+    if report is not None:
+        _core.report_overflows(report)
 
 
 def _from_environment(environ: "Mapping[str, str]") -> None:
-    """Apply `COPOOL_POLICY`, `_GUARD`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
+    """Apply `COPOOL_POLICY`, `_BATCH` and the others."""
     changes: dict[str, Any] = {}
     for name in ("policy", "guard"):
         if text := environ.get(f"COPOOL_{name.upper()}"):
@@ -48,6 +52,13 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
                     f"the environment variable {variable} must be a whole number, "
                     f"not {text!r}"
                 ) from None
+    if text := environ.get("COPOOL_OVERFLOW_REPORT"):
+        if text not in ("0", "1"):
+            raise ValueError(
+                "the environment variable COPOOL_OVERFLOW_REPORT must be 0 or 1, "
+                f"not {text!r}"
+            )
+        changes["overflow_report"] = text == "1"
     if changes:
         try:
             apply(changes)

@@ -171,13 +171,15 @@ slab_map(struct arena *arena)
     return NULL;
 }
 
-/* The caller has unlinked it. */
+/* An empty slab. If the kernel refuses, it stays as it is. */
 static void
 slab_unmap(struct arena *arena, struct slab *slab)
 {
     size_t size = slab->count * arena->geometry.stride;
 
-    os_unmap(slab->base, size);
+    if (!os_unmap(slab->base, size))
+        return;
+    slab_unlink(slab);
     arena->slab_count--;
     arena->mapped_bytes -= size;
     arena->vacant -= slab->vacancies;
@@ -200,21 +202,22 @@ arena_init(struct arena *arena, const struct arena_options *options)
 }
 
 static void
-unmap_all(struct arena *arena, struct slab **list)
+unmap_all(struct arena *arena, struct slab *slab)
 {
-    struct slab *slab;
+    struct slab *next;
 
-    while ((slab = *list) != NULL) {
-        slab_unlink(slab);
-        slab_unmap(arena, slab);
+    for (; slab; slab = next) {
+        next = slab->next;
+        (void)os_unmap(slab->base, slab->count * arena->geometry.stride);
+        free(slab);
     }
 }
 
 void
 arena_fini(struct arena *arena)
 {
-    unmap_all(arena, &arena->room);
-    unmap_all(arena, &arena->full);
+    unmap_all(arena, arena->room);
+    unmap_all(arena, arena->full);
     pthread_mutex_destroy(&arena->lock);
 }
 
@@ -296,11 +299,11 @@ arena_give(struct arena *arena, struct block *block)
     struct slab *slab = block->slab;
     uint32_t index = block->index;
     char *low = block->low;
-    bool unmap;
+    bool discarded = true;
 
     san_stack_gone(block->san_id);
     if (arena->options.keep_empty)
-        os_discard(low, g->stride - g->guard_size);
+        discarded = os_discard(low, g->stride - g->guard_size);
 
     pthread_mutex_lock(&arena->lock);
     CO_ASSERT(arena->out > 0 && slab->vacancies < slab->carved);
@@ -311,12 +314,9 @@ arena_give(struct arena *arena, struct block *block)
     slab_add_vacant(slab, index);
     arena->vacant++;
     arena->out--;
-    arena->discards++;
-    unmap = !arena->options.keep_empty && slab_is_empty(slab);
-    if (unmap) {
-        slab_unlink(slab);
+    arena->discards += discarded;
+    if (!arena->options.keep_empty && slab_is_empty(slab))
         slab_unmap(arena, slab);
-    }
     pthread_mutex_unlock(&arena->lock);
 }
 
@@ -324,11 +324,11 @@ void
 arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
+    size_t deep = g->hot_offset - g->guard_size - round_up(NEAR, g->page);
+    bool discarded = os_discard(block->low, deep);
 
-    os_discard(block->low,
-               g->hot_offset - g->guard_size - round_up(NEAR, g->page));
     pthread_mutex_lock(&arena->lock);
-    arena->discards++;
+    arena->discards += discarded;
     pthread_mutex_unlock(&arena->lock);
 }
 
@@ -340,10 +340,8 @@ arena_trim(struct arena *arena)
     pthread_mutex_lock(&arena->lock);
     for (slab = arena->room; slab; slab = next) {
         next = slab->next;
-        if (slab_is_empty(slab)) {
-            slab_unlink(slab);
+        if (slab_is_empty(slab))
             slab_unmap(arena, slab);
-        }
     }
     if (!arena->room && !arena->full)
         arena->next_slab = arena->options.first_slab;

@@ -270,10 +270,20 @@ after_fork_in_child(void)
 
 /* --- the pool ----------------------------------------------------------- */
 
-static void
+/* The lock is not held when those above run. */
+static bool
 register_fork(void)
 {
-    os_around_fork(before_fork, after_fork, after_fork_in_child);
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool done;
+    bool ok;
+
+    pthread_mutex_lock(&lock);
+    if (!done)
+        done = os_around_fork(before_fork, after_fork, after_fork_in_child);
+    ok = done;
+    pthread_mutex_unlock(&lock);
+    return ok;
 }
 
 void
@@ -327,13 +337,14 @@ resolve(struct co_pool_options *o)
 enum co_status
 co_pool_create(const struct co_pool_options *options, co_pool **result)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct co_pool_options o = *options;
     enum co_status status = resolve(&o);
     struct pool *pool;
 
     if (status != CO_OK)
         return status;
+    if (!register_fork())
+        return CO_NO_MEMORY;
     pool = aligned_alloc(alignof(struct pool), sizeof *pool);
     if (!pool)
         return CO_NO_MEMORY;
@@ -359,7 +370,6 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
     pool->batch = o.batch;
     pool->max_size = o.batch;
 
-    pthread_once(&once, register_fork);
     pthread_mutex_lock(&registry_lock);
     pool->next = registry;
     registry = pool;

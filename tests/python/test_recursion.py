@@ -215,6 +215,44 @@ def test_limit_set_inside_counts_outside():
     assert (high - low, depth()) == (200, high)
 
 
+@pytest.mark.parametrize("between", [list, yield_], ids=["at once", "later"])
+@pytest.mark.parametrize("name", ["sorted", "compiling", "comparison"])
+def test_limit_raised_and_lowered_inside(name, between):
+    endless = {
+        "sorted": sort_by_key,
+        "compiling": lambda: compile("-" * 50_000 + "1", "", "eval"),
+        "comparison": ENDLESS["comparison"],
+    }
+
+    def body():
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(10**6)
+        try:
+            between()
+            with pytest.raises((RecursionError, MemoryError)):
+                endless[name]()
+            between()
+        finally:
+            sys.setrecursionlimit(before)
+        return depth()
+
+    co = Coroutine(body)
+    while not co.done:
+        deep = co.enter()
+    assert sys.getrecursionlimit() - 10 < deep < sys.getrecursionlimit()
+
+
+def test_limit_below_the_depth_of_a_coroutine_is_refused():
+    def descend(n):
+        if n:
+            return descend(n - 1)
+        with pytest.raises(RecursionError, match=r"recursion depth 10\d"):
+            sys.setrecursionlimit(50)
+        return sys.getrecursionlimit()
+
+    assert Coroutine(descend).enter(100) == sys.getrecursionlimit()
+
+
 def test_recovers_and_switches_after_an_overflow():
     def body():
         for _ in range(3):
