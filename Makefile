@@ -35,7 +35,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug ci ci-sid test-core test-gc test-dbg test-jit \
-	stress stress-debug \
+	stress stress-debug refusals \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
 	test-aarch64-python test-wheel test-scale compat compat-quick
 
@@ -139,6 +139,10 @@ test-jit: $(VENV)/.test
 	else \
 		echo 'copool: Python $(VERSION) has no compiler'; \
 	fi
+
+# Memory and system calls that are refused, at every point of every program.
+refusals: $(VENV)/.test
+	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/isolated/test_refusals.py $(ARGS)
 
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
