@@ -36,7 +36,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
 	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-wheel compat compat-quick
+	test-aarch64-python test-models test-wheel compat compat-quick
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
@@ -85,6 +85,10 @@ test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(V
 test-aarch64-python:
 	@.ci/aarch64-python build/aarch64-python $(ARGS)
 
+# Every interleaving of the lock-free parts; ARGS=--long for larger models.
+test-models:
+	@python3 tests/models/check.py build/models $(ARGS)
+
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
@@ -124,7 +128,7 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/p
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-wheel
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models test-wheel
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
