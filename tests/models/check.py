@@ -45,6 +45,7 @@ RUNS = [
     Run("release", "3 threads, 3 blocks, batches of 1"),
     Run("magazine", "3 threads, 3 blocks, batches of 1", {"BLOCKS": 3}),
     Run("magazine", "2 threads, 4 blocks, batches of 1", {"THREADS": 2}),
+    Run("magazine", "the same, 1 in the store", {"THREADS": 2, "MAX_IDLE": 1}),
     Run(
         "release",
         "pop one instead of take all",
@@ -141,7 +142,9 @@ def read_verdict(text: str) -> Verdict:
         states=int(number(r"(\S+) states, stored")),
         depth=int(number(r"depth reached (\d+)")),
         seconds=number(r"elapsed time (\S+) seconds"),
-        unreached=frozenset(re.findall(r"^\t\S+/(\S+:\d+), state", text, re.MULTILINE)),
+        unreached=frozenset(
+            re.findall(r"^\t\S+/(\S+:\d+, state \d+)", text, re.MULTILINE)
+        ),
     )
 
 

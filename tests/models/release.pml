@@ -34,13 +34,13 @@
 #endif
 /* The size is too high by what was pushed between another thread's store of
  * zero and its exchange. It is too low by one for each thread between its push
- * and its addition, and by what it was when a thread that has not yet taken
- * the list stored zero. */
+ * and its addition, and for each one between its store of zero and its
+ * exchange by what the size was before. */
 #ifndef TOO_HIGH
 #    define TOO_HIGH MOST_SIZE
 #endif
 #ifndef TOO_LOW
-#    define TOO_LOW (THREADS + (THREADS - 1) * MOST_SIZE)
+#    define TOO_LOW (THREADS * MOST_SIZE)
 #endif
 
 #define NIL 0
