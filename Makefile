@@ -34,10 +34,9 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
-	stress stress-debug \
-	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-wheel compat compat-quick
+.PHONY: help demo bench test lint clean instructions debug ci ci-sid stress \
+	stress-debug refusals compat compat-quick $(addprefix test-,core gc dbg jit \
+	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
@@ -87,9 +86,20 @@ test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(V
 test-aarch64-python:
 	@.ci/aarch64-python build/aarch64-python $(ARGS)
 
+# Every interleaving of the lock-free parts; ARGS=--long for larger models.
+test-models:
+	@python3 tests/models/check.py build/models $(ARGS)
+
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
+
+# A million coroutines, ten thousand threads: gigabytes and minutes.
+test-scale: $(VENV)/.test test-core
+	@echo 'copool: testing a million coroutines with Python $(VERSION)'
+	@SCALE_THREADS=10000 build/plain/tests/core/test_threads \
+		crowds_of_threads_reuse_what_dead_ones_left
+	@$(RUN) python -m pytest -m scale --durations=0 $(ARGS)
 
 # Once more with an allocator that poisons memory, and with assertions on.
 debug: $(VENV)/.test
@@ -114,6 +124,29 @@ stress-debug: $(VENV)/.test
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
+# The same in the builds of CPython that check themselves.
+FOUND_DBG = $(foreach version,15 14 13 12 11,$(shell command -v python3.$(version)-dbg))
+test-dbg:
+	@test '$(FOUND_DBG)' || { echo 'copool: there is no debug build of Python:' \
+		'sudo apt install python3-dbg' >&2; exit 1; }
+	@set -e; for python in $(FOUND_DBG); do \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+	done
+
+# With CPython's own compiler switched on, if it was built with it.
+HAS_JIT = $(RUN) python -c 'import sys; sys.exit(not sys._jit.is_available())' 2>/dev/null
+test-jit: $(VENV)/.test
+	@if $(HAS_JIT); then \
+		echo 'copool: running the tests with the compiler of Python $(VERSION)'; \
+		$(RUN) PYTHON_JIT=1 python -m pytest $(ARGS); \
+	else \
+		echo 'copool: Python $(VERSION) has no compiler'; \
+	fi
+
+# Memory and system calls that are refused, at every point of every program.
+refusals: $(VENV)/.test
+	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/isolated/test_refusals.py $(ARGS)
+
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
 	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
@@ -132,12 +165,12 @@ instructions: $(VENV)/.test
 	@$(RUN) python benchmarks/instructions/count.py --check
 
 # Every interpreter that works, by its path.
-FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/python; do \
-	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) and \
+FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/python; do \
+	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 16) and \
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-wheel
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models test-wheel
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
@@ -146,6 +179,17 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
+	@$(MAKE) --no-print-directory test-dbg
+	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
+
+# The part of it for the interpreters of another system: see .ci/sid.
+ci-sid:
+	@set -e; for python in $(FOUND); do \
+		$(MAKE) --no-print-directory test PYTHON=$$python; \
+		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
+	done
+	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) ARGS=tests/python
+	@$(MAKE) --no-print-directory test-dbg
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 lint: $(VENV)/.test

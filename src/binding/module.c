@@ -43,10 +43,11 @@ static int
 unwind_at_exit(PyObject *module)
 {
     PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *unwind = PyObject_GetAttrString(module, "_unwind_all");
+    PyObject *unwind =
+        atexit ? PyObject_GetAttrString(module, "_unwind_all") : NULL;
     PyObject *result = NULL;
 
-    if (atexit && unwind)
+    if (unwind)
         result = PyObject_CallMethod(atexit, "register", "O", unwind);
     Py_XDECREF(atexit);
     Py_XDECREF(unwind);
@@ -109,19 +110,27 @@ static int
 module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
-    PyObject *first = state_module();
+    PyObject *first;
 
     if (!tstate_know(Py_Version, false))
         return -1;
+    first = state_module();
     if (first)
         return share(module, first);
+    if (PyErr_Occurred())
+        return -1;
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
         blocks_init(module, state) < 0 ||
         greenlet_module_init(module, state) < 0 ||
+        overflow_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
-        unwind_at_exit(module) < 0 || replace_limit_setter() < 0)
+        unwind_at_exit(module) < 0 || replace_limit_setter() < 0) {
+        /* PyType_FromModuleAndSpec() may fail without saying so. */
+        if (!PyErr_Occurred())
+            PyErr_NoMemory();
         return -1;
+    }
     return state_set_module(module);
 }
 

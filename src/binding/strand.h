@@ -42,6 +42,9 @@ struct face_ops {
     /* If a suspended face may have entered coroutines, which wait with it: what
      * they wait for and who will let them go on. Else NULL. */
     const char *why_suspended;
+    /* What a running face calls, a borrowed reference, or NULL. Called in a
+     * signal handler. */
+    PyObject *(*callee)(PyObject *face);
 };
 
 /* The block's record: in the hot page, beside the top of the stack. */
@@ -127,6 +130,9 @@ struct thread_extra {
 struct thread_record {
     PyThreadState
         *ts; /* NULL when the thread state is no more. Must be first */
+    struct thread_record *next_made; /* of all that were ever made */
+    bool is_listed;                  /* among those */
+    /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
     struct strand *started; /* and not finished */
@@ -148,7 +154,8 @@ extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
 /* Called where thread->dropped is not NULL. Runs Python code. */
 void strand_unwind_dropped(struct thread_record *t);
 
-/* The current thread's record if there is one. */
+/* The current thread's record. NULL without an exception if it has none, with
+ * one if there is no memory to find out. */
 struct thread_record *thread_record_peek(void);
 
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
@@ -317,8 +324,9 @@ bool strand_park(struct strand *strand);
 /* A parked strand, for that face, or NULL. May run Python code. */
 struct strand *strand_unpark(struct thread_record *t, PyObject *face);
 
-/* Lets the parked strands of the thread end. May run Python code. */
-void strand_dismiss_parked(struct thread_record *t);
+/* Lets the parked strands of the thread end, and frees the faces that it keeps
+ * for reuse. May run Python code. */
+void strand_trim(struct thread_record *t);
 
 /* Arguments that a strand owns while it makes its first call: they belonged to
  * its starter, who goes on at our first switch. */

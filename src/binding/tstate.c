@@ -180,6 +180,9 @@ enum {
     BYTES_PER_CALL = 2600,
 #    endif
     RESERVE = 64 * 1024, /* for C code that does not count its calls */
+    /* 3.13 frees containers at once only while more than 100 calls remain;
+     * before it goes by how deep the deallocations are nested. */
+    LEAST_CALLS = PY_VERSION_HEX >= 0x030D0000 ? 160 : 60,
 };
 
 int
@@ -200,11 +203,10 @@ tstate_default_stack(void)
 #    endif
 }
 
-/* 3.13 frees containers at once only while more than 100 calls remain. */
 size_t
 tstate_least_stack(void)
 {
-    return RESERVE + 160 * BYTES_PER_CALL;
+    return RESERVE + LEAST_CALLS * BYTES_PER_CALL;
 }
 
 #endif
@@ -361,6 +363,14 @@ tstate_is_awaited(PyObject *coroutine)
     is = awaited && awaited != Py_None;
     Py_XDECREF(awaited);
     return is;
+}
+
+PyObject *
+tstate_coroutine_name(PyObject *coroutine)
+{
+    if (!PyCoro_CheckExact(coroutine) && !PyGen_CheckExact(coroutine))
+        return NULL;
+    return ((PyGenObject *)coroutine)->gi_qualname;
 }
 
 bool
@@ -578,4 +588,17 @@ tstate_frame(struct tstate_slice *s)
     made_up.owner = FRAME_OWNED_BY_GENERATOR;
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
+}
+
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts)
+{
+    struct tstate_slice s;
+
+#ifdef CO_HAS_CFRAME
+    s.cframe = ts->cframe;
+#else
+    s.current_frame = ts->current_frame;
+#endif
+    return tstate_frame(&s);
 }

@@ -236,6 +236,23 @@ tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
 #endif
 }
 
+/* Tells the interpreter that the running chain is on that stack. */
+static inline void
+tstate_set_limits(PyThreadState *ts, void *low, void *top)
+{
+#ifdef CO_HAS_STACK_LIMITS
+    struct tstate_limits *limits = tstate_get_limits(ts);
+
+    limits->top = (uintptr_t)top;
+    limits->hard = (uintptr_t)low + tstate_limits_margin;
+    limits->soft = limits->hard + tstate_limits_margin;
+#else
+    (void)ts;
+    (void)low;
+    (void)top;
+#endif
+}
+
 #ifndef CO_HAS_CFRAME
 static inline PyObject **
 tstate_executor(PyThreadState *ts)
@@ -423,15 +440,8 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
 #ifdef CO_COUNTS_C_CALLS
     ts->c_recursion_remaining = space->budget;
-#elif defined(CO_HAS_STACK_LIMITS)
-    {
-        struct tstate_limits *limits = tstate_get_limits(ts);
-
-        limits->top = (uintptr_t)space->top;
-        limits->hard = (uintptr_t)space->low + tstate_limits_margin;
-        limits->soft = limits->hard + tstate_limits_margin;
-    }
 #endif
+    tstate_set_limits(ts, space->low, space->top);
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = 0;
 #elif PY_VERSION_HEX < 0x030D0000
@@ -503,12 +513,19 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
 
-/* The innermost Python frame of a chain that is not running: a new reference,
- * or NULL without an exception if it has none. */
+/* The innermost Python frame of a chain that is not running: a new reference;
+ * NULL without an exception if it has none, with one if there is no memory. */
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
+
+/* The same for the chain that runs in a thread, which may be another one. */
+PyFrameObject *tstate_running_frame(PyThreadState *ts);
 
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
+
+/* The qualified name of a coroutine or generator, a borrowed reference, or NULL
+ * if it is neither. Only reads memory. */
+PyObject *tstate_coroutine_name(PyObject *coroutine);
 
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);

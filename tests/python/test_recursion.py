@@ -137,6 +137,22 @@ def test_recursion_error_below_a_high_limit(name):
         sys.setrecursionlimit(before)
 
 
+@pytest.fixture
+def least_stack(settings):
+    with pytest.raises(ValueError, match="CPython needs at least") as caught:
+        copool.configure(stack_size=1)
+    least = int(str(caught.value).split()[-1])
+    copool.configure(stack_size=least)
+    return least
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_recursion_error_on_the_least_stack(least_stack, name):
+    assert least_stack <= 512 * 1024  # what a crowd is made with
+    with pytest.raises(RecursionError):
+        Coroutine(ENDLESS[name]).enter()
+
+
 def test_as_deep_as_outside():
     def measure():
         return depth()
@@ -298,12 +314,14 @@ class Slotted:
         self.held = held
 
 
-@pytest.mark.parametrize(
+CONTAINERS = pytest.mark.parametrize(
     "make",
     [lambda x: [x], lambda x: (x,), lambda x: {1: x}, Holder, Slotted],
     ids=["list", "tuple", "dict", "object", "slots"],
 )
-def test_freeing_deep_containers(make):
+
+
+def free_deep(make):
     def body():
         thing = nested(make, 300_000)
         yield_()
@@ -313,6 +331,16 @@ def test_freeing_deep_containers(make):
     co = Coroutine(body)
     co.enter()
     assert co.enter() == "freed"
+
+
+@CONTAINERS
+def test_freeing_deep_containers(make):
+    free_deep(make)
+
+
+@CONTAINERS
+def test_freeing_deep_containers_on_the_least_stack(least_stack, make):
+    free_deep(make)
 
 
 def test_dropping_a_chain_of_suspended_coroutines():
