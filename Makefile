@@ -120,7 +120,7 @@ stress: $(VENV)/.test
 	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
 
 stress-debug: $(VENV)/.test
-	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co >/dev/null
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
