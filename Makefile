@@ -4,7 +4,7 @@
 # Python and a C compiler from the package index. A target is rebuilt when the
 # sources have changed.
 
-PYTHONS := python3.13 python3.12 python3.11 python3
+PYTHONS := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 ifndef PYTHON
 PYTHON := $(shell for python in $(PYTHONS); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,15 +34,16 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci test-core test-gc \
-	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-models test-wheel compat compat-quick
+.PHONY: help demo bench test lint clean instructions debug ci ci-sid stress \
+	stress-debug refusals compat compat-quick $(addprefix test-,core gc dbg jit \
+	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
 	@echo 'make test    install copool into .venv and run all tests'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
 	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
+	@echo 'make stress  run random programs on copool for a minute, or SECONDS=3600'
 	@echo 'make lint    check the style and the types'
 	@echo 'make ci      all of it, and more, with every Python found'
 	@echo 'make clean   remove what the others made'
@@ -93,6 +94,13 @@ test-models:
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
 
+# A million coroutines, ten thousand threads: gigabytes and minutes.
+test-scale: $(VENV)/.test test-core
+	@echo 'copool: testing a million coroutines with Python $(VERSION)'
+	@SCALE_THREADS=10000 build/plain/tests/core/test_threads \
+		crowds_of_threads_reuse_what_dead_ones_left
+	@$(RUN) python -m pytest -m scale --durations=0 $(ARGS)
+
 # Once more with an allocator that poisons memory, and with assertions on.
 debug: $(VENV)/.test
 	@echo 'copool: running the tests with assertions and a debug allocator, Python $(VERSION)'
@@ -103,7 +111,41 @@ debug: $(VENV)/.test
 		--config-settings=setup-args=-Dcheck=2 .
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
 		python -X dev -m pytest --ignore=tests/python/test_bench.py \
-		--ignore=tests/python/test_demo.py $(ARGS)
+		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py $(ARGS)
+
+# Random programs, for a set time: new ones each time, or from a seed as in
+# ARGS='--seed 7'. With assertions and a debug allocator after `make debug`.
+SECONDS := 60
+stress: $(VENV)/.test
+	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
+
+stress-debug: $(VENV)/.test
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
+		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
+
+# The same in the builds of CPython that check themselves.
+FOUND_DBG = $(foreach version,15 14 13 12 11,$(shell command -v python3.$(version)-dbg))
+test-dbg:
+	@test '$(FOUND_DBG)' || { echo 'copool: there is no debug build of Python:' \
+		'sudo apt install python3-dbg' >&2; exit 1; }
+	@set -e; for python in $(FOUND_DBG); do \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+	done
+
+# With CPython's own compiler switched on, if it was built with it.
+HAS_JIT = $(RUN) python -c 'import sys; sys.exit(not sys._jit.is_available())' 2>/dev/null
+test-jit: $(VENV)/.test
+	@if $(HAS_JIT); then \
+		echo 'copool: running the tests with the compiler of Python $(VERSION)'; \
+		$(RUN) PYTHON_JIT=1 python -m pytest $(ARGS); \
+	else \
+		echo 'copool: Python $(VERSION) has no compiler'; \
+	fi
+
+# Memory and system calls that are refused, at every point of every program.
+refusals: $(VENV)/.test
+	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/isolated/test_refusals.py $(ARGS)
 
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
@@ -112,7 +154,7 @@ compat compat-quick: $(COMPAT)/.copool
 
 # With the garbage collector at every allocation: what tests of starting and
 # benchmarking are about is not garbage.
-NOT_GC := bench cli compat demo docs example install package run
+NOT_GC := bench cli compat demo docs example install package run stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
@@ -123,8 +165,8 @@ instructions: $(VENV)/.test
 	@$(RUN) python benchmarks/instructions/count.py --check
 
 # Every interpreter that works, by its path.
-FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[123].*/bin/python; do \
-	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) and \
+FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/python; do \
+	$$python -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 16) and \
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
@@ -133,8 +175,21 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \
 		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress SECONDS=20 PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
+	@$(MAKE) --no-print-directory test-dbg
+	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
+
+# The part of it for the interpreters of another system: see .ci/sid.
+ci-sid:
+	@set -e; for python in $(FOUND); do \
+		$(MAKE) --no-print-directory test PYTHON=$$python; \
+		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
+	done
+	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) ARGS=tests/python
+	@$(MAKE) --no-print-directory test-dbg
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 lint: $(VENV)/.test

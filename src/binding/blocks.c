@@ -83,11 +83,13 @@ blocks_raise(struct module_state *state, struct pool *pool,
     release();
     if (status == CO_AT_CAP && lowered)
         PyErr_Format(state->pool_exhausted,
-                     "all %zu blocks that vm.max_map_count allows are in use "
-                     "(a guard page takes two mappings): let coroutines "
-                     "finish, close() them, raise that limit with sysctl, or "
-                     "use Linux 6.13 or later, where guards take none",
-                     o->max_blocks);
+                     "all %zu blocks that the kernel's limit on mappings "
+                     "allows are in use: vm.max_map_count is %zu, and a guard "
+                     "page takes two. Let coroutines finish, close() them, "
+                     "raise the limit (sysctl vm.max_map_count=%zu) and start "
+                     "the program again, or use Linux 6.13 or later with "
+                     "guard='auto', where guards take none",
+                     o->max_blocks, os_max_mappings(), 4 * os_max_mappings());
     else if (status == CO_AT_CAP)
         PyErr_Format(state->pool_exhausted,
                      "all %zu blocks are in use: let coroutines finish, "
@@ -283,7 +285,7 @@ core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!t)
         return NULL;
-    strand_dismiss_parked(t);
+    strand_trim(t);
     acquire();
     n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)
@@ -341,7 +343,9 @@ count_interpreter(void)
     PyObject *capsule = PyCapsule_New(&blocks_pool, key, NULL);
     int result = -1;
 
-    if (capsule && dict)
+    if (!dict)
+        PyErr_NoMemory();
+    else if (capsule)
         result = PyDict_SetItemString(dict, key, capsule);
     if (result == 0) {
         acquire();
@@ -356,13 +360,17 @@ count_interpreter(void)
 static enum co_status
 make_first_pool(void)
 {
+    static bool fork_is_safe;
     struct co_pool_options o;
 
+    if (!fork_is_safe)
+        fork_is_safe = os_around_fork(acquire, release, release);
+    if (!fork_is_safe)
+        return CO_NO_MEMORY;
     co_pool_options_init(&o);
     o.stack_size = tstate_default_stack();
     o.data_size = 16 * 1024; /* the size that CPython uses */
     o.record_size = sizeof(struct strand);
-    os_around_fork(acquire, release, release);
     return replace(&o);
 }
 

@@ -226,7 +226,7 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
     self->state = ENTERED;
-    self->collecting = *t->collecting;
+    self->collecting = t->collecting;
     assert_consistent(self);
 }
 
@@ -380,11 +380,28 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     return outcome;
 }
 
+/* For functions that are about to do a step: in the context of the running
+ * strand, which must have one by then. May run Python code. */
+static struct thread_record *
+enter_as_driver(void)
+{
+    struct thread_record *t = thread_record_enter();
+    PyObject *context;
+
+    if (CO_UNLIKELY(t && !t->ts->context)) {
+        context = strand_context(t);
+        Py_XDECREF(context);
+        if (!context)
+            return NULL;
+    }
+    return t;
+}
+
 static PySendResult
 bridge_send(PyObject *op, PyObject *value, PyObject **result)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
 
     *result = NULL;
     if (CO_UNLIKELY(!t))
@@ -511,7 +528,7 @@ static PyObject *
 bridge_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     struct error error;
     PyObject *result;
     PySendResult outcome;
@@ -553,7 +570,7 @@ static PyObject *
 bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Bridge *self = (Bridge *)op;
-    struct thread_record *t = thread_record_enter();
+    struct thread_record *t = enter_as_driver();
     PyObject *result = NULL;
 
     if (!t)
@@ -597,7 +614,8 @@ close_unstarted(struct thread_record *t, PyObject *awaitable)
     error_take(&error);
     if (PyCoro_CheckExact(awaitable)) {
         PyObject *suspended = PyObject_GetAttrString(awaitable, "cr_suspended");
-        PyObject *frame = PyObject_GetAttrString(awaitable, "cr_frame");
+        PyObject *frame =
+            suspended ? PyObject_GetAttrString(awaitable, "cr_frame") : NULL;
 
         unstarted = suspended == Py_False && frame && frame != Py_None;
         Py_XDECREF(suspended);
@@ -673,9 +691,10 @@ awaitable_iter(PyObject *awaitable)
 }
 
 /* Whether asyncio's current task has begun below the Bridge that has this
- * strand: eagerly, without one of its own. It has a context of its own then. */
+ * strand: eagerly, without one of its own. It has a context of its own then.
+ * *unknown is set if there is no memory to find out. */
 static bool
-task_is_inside(struct thread_record *t, struct strand *s)
+task_is_inside(struct thread_record *t, struct strand *s, bool *unknown)
 {
     PyObject *name = PyUnicode_FromString("asyncio.tasks");
     PyObject *tasks = name ? PyImport_GetModule(name) : NULL;
@@ -687,6 +706,7 @@ task_is_inside(struct thread_record *t, struct strand *s)
     bool inside = coroutine && PyCoro_CheckExact(coroutine) &&
                   tstate_runs_in(t->ts, coroutine, &s->root);
 
+    *unknown = PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError);
     PyErr_Clear(); /* no loop is running */
     Py_XDECREF(name);
     Py_XDECREF(tasks);
@@ -695,10 +715,14 @@ task_is_inside(struct thread_record *t, struct strand *s)
     return inside;
 }
 
+static const char no_memory[] = "there is no memory to find out";
+
 /* Why the running chain can't be suspended, or NULL. */
 static const char *
 obstacle(struct thread_record *t, struct strand *s)
 {
+    bool unknown = false;
+
     if (CO_UNLIKELY(!s))
         return "the task that it was called in has gone on without it";
     if (CO_UNLIKELY(((Bridge *)s->face)->closing))
@@ -708,14 +732,16 @@ obstacle(struct thread_record *t, struct strand *s)
                "part of this one; put copool's in its place, with "
                "copool.greenlet.install()";
     if (CO_UNLIKELY(t->ts->context != s->caller->slice.context) &&
-        task_is_inside(t, s))
+        task_is_inside(t, s, &unknown))
         return "its task has begun inside a step of another one, which would "
                "be suspended in the middle; make such a task of "
                "copool.aio.bridge(coroutine), or with loop.create_task() in a "
                "loop that copool.aio.install() was called for last";
+    if (CO_UNLIKELY(unknown))
+        return no_memory;
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
-    if (CO_UNLIKELY(*t->collecting) && !((Bridge *)s->face)->collecting)
+    if (CO_UNLIKELY(t->collecting) && !((Bridge *)s->face)->collecting)
         return "the garbage collector has called this finalizer, and nothing "
                "could be collected until it goes on";
     return NULL;
@@ -737,8 +763,9 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
         if (call_if_there(it, "close", NULL, value) < 0)
             PyErr_WriteUnraisable(it);
         Py_CLEAR(*value);
-        PyErr_Format(t->state->coroutine_error, "await_() can't wait here: %s",
-                     reason);
+        PyErr_Format(reason == no_memory ? PyExc_MemoryError
+                                         : t->state->coroutine_error,
+                     "await_() can't wait here: %s", reason);
         return false;
     }
     self = (Bridge *)s->face;
@@ -829,9 +856,20 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
+static PyObject *
+callee(PyObject *face)
+{
+    return ((Bridge *)face)->target;
+}
+
 static const struct face_ops ops = {
-    is_suspended, unwind, forget, true,
-    "it waits in await_(); its task will let it go on"};
+    is_suspended,
+    unwind,
+    forget,
+    true,
+    "it waits in await_(); its task will let it go on",
+    callee,
+};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -865,7 +903,9 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     Bridge *self = (Bridge *)op;
     PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
 
-    return frame ? (PyObject *)frame : get_from_coroutine(op, "cr_frame");
+    if (frame || PyErr_Occurred())
+        return (PyObject *)frame;
+    return get_from_coroutine(op, "cr_frame");
 }
 
 /* That of cr_frame: asyncio takes the file from one and the line from the
@@ -878,6 +918,8 @@ get_code(PyObject *op, void *Py_UNUSED(closure))
     PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
     PyObject *code;
 
+    if (!frame && PyErr_Occurred())
+        return NULL;
     if (!frame)
         return get_from_target(op, self->drives ? "cr_code" : "__code__");
     code = (PyObject *)PyFrame_GetCode(frame);
@@ -907,6 +949,16 @@ get_suspended(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(((Bridge *)op)->state == SUSPENDED);
 }
 
+/* As inspect.getcoroutinestate(), which asks for it from 3.15 on. */
+static PyObject *
+get_state(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const states[] = {"CORO_CREATED", "CORO_RUNNING",
+                                         "CORO_SUSPENDED", "CORO_CLOSED"};
+
+    return PyUnicode_InternFromString(states[((Bridge *)op)->state]);
+}
+
 static PyObject *
 bridge_repr(PyObject *op)
 {
@@ -928,12 +980,54 @@ bridge_repr(PyObject *op)
 
 /* --- life --------------------------------------------------------------- */
 
+/* In gc.callbacks: the collector tells, in the thread in which it works, when
+ * it begins and when it is done. CPython knows only that it works somewhere. */
+static PyObject *
+core_collector(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct thread_record *t = thread_record_peek();
+
+    if (!t && PyErr_Occurred())
+        return NULL;
+    if (t && nargs && PyUnicode_Check(args[0]))
+        t->collecting = PyUnicode_CompareWithASCIIString(args[0], "start") == 0;
+    Py_RETURN_NONE;
+}
+
+/* Asks the collector for that, from when there is the first Bridge. */
+static bool
+watch_collector(struct module_state *state)
+{
+    PyObject *module = state_module();
+    PyObject *gc, *callbacks, *callback;
+    int status = -1;
+
+    state->watches_collector = true;
+    gc = PyImport_ImportModule("gc");
+    callbacks = gc ? PyObject_GetAttrString(gc, "callbacks") : NULL;
+    callback = callbacks && module
+                   ? PyObject_GetAttrString(module, "_collector")
+                   : NULL;
+    if (callback && PyList_Check(callbacks))
+        status = PyList_Append(callbacks, callback);
+    else if (callback)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "copool: gc.callbacks must be a list");
+    state->watches_collector = status == 0;
+    Py_XDECREF(callback);
+    Py_XDECREF(callbacks);
+    Py_XDECREF(gc);
+    return status == 0;
+}
+
 static Bridge *
 alloc(struct thread_record *t, PyObject *target)
 {
     Bridge *self = (Bridge *)free_faces_take(&t->free_bridges);
 
     if (CO_UNLIKELY(!self)) {
+        if (!t->state->watches_collector && !watch_collector(t->state))
+            return NULL;
         self = PyObject_GC_New(Bridge, t->state->bridge_type);
         if (!self)
             return NULL;
@@ -1167,6 +1261,7 @@ static PyGetSetDef getset[] = {
      NULL},
     {"cr_running", get_running, NULL, NULL, NULL},
     {"cr_suspended", get_suspended, NULL, NULL, NULL},
+    {"cr_state", get_state, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -1215,6 +1310,7 @@ static PyMethodDef functions[] = {
     {"can_await", core_can_await, METH_NOARGS,
      PyDoc_STR("can_await($module, /)\n--\n\n"
                "Whether await_() could wait here.")},
+    {"_collector", _PyCFunction_CAST(core_collector), METH_FASTCALL, NULL},
     {"_hold", core_hold, METH_NOARGS, NULL},
     {"_release", core_release, METH_O, NULL},
     {"bridge", core_bridge, METH_O,

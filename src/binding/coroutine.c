@@ -390,7 +390,14 @@ forget(PyObject *face)
     self->state = FINISHED;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget, true, NULL};
+static PyObject *
+callee(PyObject *face)
+{
+    return ((Coroutine *)face)->fn;
+}
+
+static const struct face_ops ops = {is_suspended, unwind, forget,
+                                    true,         NULL,   callee};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -448,10 +455,10 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     if (!s)
         Py_RETURN_NONE;
     if (s == s->thread->current)
-        frame = PyThreadState_GetFrame(s->thread->ts);
+        frame = tstate_running_frame(s->thread->ts);
     else
         frame = tstate_frame(&s->slice);
-    if (!frame)
+    if (!frame && !PyErr_Occurred())
         Py_RETURN_NONE;
     return (PyObject *)frame;
 }
@@ -691,11 +698,12 @@ core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t = thread_record_peek();
 
-    if (!t)
+    if (!t && PyErr_Occurred())
         return NULL;
-    strand_unwind_all(t, true);
+    if (t)
+        strand_unwind_all(t, true);
     Py_RETURN_NONE;
 }
 

@@ -369,7 +369,7 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
 
     if (greenlet_is_active(self) && !greenlet_is_current(self))
         frame = tstate_frame(&self->pimpl->top->slice);
-    if (!frame)
+    if (!frame && !PyErr_Occurred())
         Py_RETURN_NONE;
     return (PyObject *)frame;
 }

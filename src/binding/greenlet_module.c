@@ -359,10 +359,13 @@ add_to_type(PyObject *dict)
     static const char *const names[] = {"getcurrent", "error", "GreenletExit",
                                         "settrace", "gettrace"};
 
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++)
-        if (PyDict_SetItemString(greenlet_type.tp_dict, names[i],
-                                 PyDict_GetItemString(dict, names[i])) < 0)
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        PyObject *value = dict_find(dict, names[i]);
+
+        if (!value ||
+            PyDict_SetItemString(greenlet_type.tp_dict, names[i], value) < 0)
             return -1;
+    }
     PyType_Modified(&greenlet_type);
     return 0;
 }

@@ -548,9 +548,15 @@ forget(PyObject *face)
     ((PyGreenlet *)face)->pimpl->strand = NULL;
 }
 
+static PyObject *
+callee(PyObject *face)
+{
+    return ((PyGreenlet *)face)->pimpl->run;
+}
+
 /* Not unwound at exit: an event loop would be woken by that, and go on. */
-const struct face_ops greenlet_ops = {is_suspended, unwind, forget, false,
-                                      NULL};
+const struct face_ops greenlet_ops = {is_suspended, unwind, forget,
+                                      false,        NULL,   callee};
 
 /* --- the interface ------------------------------------------------------ */
 

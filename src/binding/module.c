@@ -4,6 +4,8 @@
  */
 #include "module.h"
 
+#include "strand.h"
+
 static int
 add_exceptions(PyObject *module, struct module_state *state)
 {
@@ -41,15 +43,50 @@ static int
 unwind_at_exit(PyObject *module)
 {
     PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *unwind = PyObject_GetAttrString(module, "_unwind_all");
+    PyObject *unwind =
+        atexit ? PyObject_GetAttrString(module, "_unwind_all") : NULL;
     PyObject *result = NULL;
 
-    if (atexit && unwind)
+    if (unwind)
         result = PyObject_CallMethod(atexit, "register", "O", unwind);
     Py_XDECREF(atexit);
     Py_XDECREF(unwind);
     Py_XDECREF(result);
     return result ? 0 : -1;
+}
+
+static PyObject *
+set_recursion_limit(PyObject *original, PyObject *limit)
+{
+    struct thread_record *t = thread_record_get();
+
+    return t ? tstate_set_limit(t->ts, &t->current->slice, original, limit)
+             : NULL;
+}
+
+/* Puts the above in the place of sys.setrecursionlimit(), where that needs
+ * to know of coroutines. */
+static int
+replace_limit_setter(void)
+{
+    static PyMethodDef method = {
+        "setrecursionlimit", set_recursion_limit, METH_O,
+        PyDoc_STR("setrecursionlimit($module, limit, /)\n--\n\n"
+                  "Set how deep calls may be; in a coroutine also by its "
+                  "stack.")};
+    PyObject *original = PySys_GetObject(method.ml_name);
+    PyObject *name, *ours;
+    int status = -1;
+
+    if (!TSTATE_HIDES_LIMIT || !original)
+        return 0;
+    name = PyUnicode_FromString("sys");
+    ours = name ? PyCFunction_NewEx(&method, original, name) : NULL;
+    if (ours)
+        status = PySys_SetObject(method.ml_name, ours);
+    Py_XDECREF(ours);
+    Py_XDECREF(name);
+    return status;
 }
 
 /* A program may drop the module and import it again. What threads and
@@ -73,17 +110,27 @@ static int
 module_exec(PyObject *module)
 {
     struct module_state *state = PyModule_GetState(module);
-    PyObject *first = state_module();
+    PyObject *first;
 
+    if (!tstate_know(Py_Version, false))
+        return -1;
+    first = state_module();
     if (first)
         return share(module, first);
+    if (PyErr_Occurred())
+        return -1;
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
         blocks_init(module, state) < 0 ||
         greenlet_module_init(module, state) < 0 ||
+        overflow_init(module, state) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
-        unwind_at_exit(module) < 0)
+        unwind_at_exit(module) < 0 || replace_limit_setter() < 0) {
+        /* PyType_FromModuleAndSpec() may fail without saying so. */
+        if (!PyErr_Occurred())
+            PyErr_NoMemory();
         return -1;
+    }
     return state_set_module(module);
 }
 
@@ -119,6 +166,27 @@ module_free(void *module)
     (void)module_clear(module);
 }
 
+static PyObject *
+core_know(PyObject *module, PyObject *args)
+{
+    unsigned long version;
+    int lost;
+
+    if (!PyArg_ParseTuple(args, "kp:_know", &version, &lost) ||
+        !tstate_know(version, lost))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"_know", core_know, METH_VARARGS,
+     PyDoc_STR("_know(version, lost)\n--\n\n"
+               "Raise ImportError as the import does on an interpreter of that "
+               "sys.hexversion\nand, if `lost`, one that hides what must be "
+               "found in it. For tests.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, module_exec},
     CO_MODULE_SLOTS,
@@ -130,6 +198,7 @@ static struct PyModuleDef definition = {
     .m_name = "copool._core",
     .m_doc = "Coroutines and their pool, in C. Use the package copool.",
     .m_size = sizeof(struct module_state),
+    .m_methods = functions,
     .m_slots = slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

@@ -13,5 +13,6 @@ int coroutine_init(PyObject *module, struct module_state *state);
 int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
+int overflow_init(PyObject *module, struct module_state *state);
 
 #endif

@@ -4,11 +4,21 @@
 static const char key[] = "copool._core";
 
 PyObject *
+dict_find(PyObject *dict, const char *name)
+{
+    PyObject *string = PyUnicode_FromString(name);
+    PyObject *found = string ? PyDict_GetItemWithError(dict, string) : NULL;
+
+    Py_XDECREF(string);
+    return found;
+}
+
+PyObject *
 state_module(void)
 {
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
 
-    return dict ? PyDict_GetItemString(dict, key) : NULL;
+    return dict ? dict_find(dict, key) : PyErr_NoMemory();
 }
 
 int
@@ -17,8 +27,7 @@ state_set_module(PyObject *module)
     PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
 
     if (!dict) {
-        PyErr_SetString(PyExc_ImportError,
-                        "copool: the interpreter has no dictionary");
+        PyErr_NoMemory();
         return -1;
     }
     return PyDict_SetItemString(dict, key, module);
@@ -29,10 +38,10 @@ state_get(void)
 {
     PyObject *module = state_module();
 
-    if (!module) {
+    if (!module && !PyErr_Occurred())
         PyErr_SetString(PyExc_RuntimeError,
                         "copool._core is not loaded in this interpreter");
+    if (!module)
         return NULL;
-    }
     return PyModule_GetState(module);
 }

@@ -14,10 +14,16 @@ struct module_state {
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;
+    bool watches_collector; /* see bridge.c */
 };
 
+/* What the dict has under the key, a borrowed reference. NULL without an
+ * exception if it has nothing, with one if there is no memory. */
+PyObject *dict_find(PyObject *dict, const char *key);
+
 /* The module that holds the state of the current interpreter, a borrowed
- * reference; NULL, without an exception, if there is none yet. */
+ * reference. NULL without an exception if there is none yet, with one if there
+ * is no memory. */
 PyObject *state_module(void);
 
 /* Makes the module that one. -1 with an exception set. */

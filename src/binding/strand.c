@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "blocks.h"
+#include "overflow.h"
 #include "state.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
@@ -85,7 +86,6 @@ free_faces_drop(struct free_faces *list)
 {
     PyObject *face;
 
-    list->type = NULL; /* none comes any more */
     while ((face = free_faces_take(list)) != NULL) {
         PyTypeObject *type = Py_TYPE(face);
 
@@ -114,16 +114,18 @@ record_gone(PyObject *capsule)
     if (here && !inside && !tstate_is_finalizing())
         strand_unwind_all(t, false);
     if (here && !inside)
-        strand_dismiss_parked(t);
+        strand_trim(t);
     abandon_all(t);
     /* More than once if a finalizer asks for it again. */
     while (t->greenlets && !(here && inside))
         t->greenlets->gone(t);
     if (here && !inside)
-        strand_dismiss_parked(t);
+        strand_trim(t);
+    t->free_coroutines.type = NULL; /* none comes any more */
+    t->free_bridges.type = NULL;
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
-    if (here && inside)
+    if (inside)
         tstate_return_data_stack(t->ts, &t->own.slice);
     record_set_ts(t, NULL);
     if (thread_record_last == t)
@@ -131,6 +133,22 @@ record_gone(PyObject *capsule)
     /* A chain of ours that is running needs it to the end. */
     if (here && !inside)
         record_put(t);
+}
+
+/* A thread state, of a sub-interpreter say, that came to be on the stack of a
+ * strand has the limits of the thread's stack, while it is there for good. */
+static void
+settle(PyThreadState *ts)
+{
+    const struct thread_record *t = thread_record_last;
+    char *here = __builtin_frame_address(0);
+    struct block *block;
+
+    if (!t || !t->ts || t->current == &t->own)
+        return;
+    block = &t->current->block;
+    if (here >= block->low && here < block_stack_top(block))
+        tstate_set_limits(ts, block->low, block_stack_top(block));
 }
 
 static struct thread_record *
@@ -143,11 +161,11 @@ record_make(PyThreadState *ts, PyObject *dict)
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
     record_set_ts(t, ts);
-    t->collecting = tstate_collecting(ts);
     t->own.thread = t;
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
     tstate_outermost(&t->own.slice);
+    settle(ts);
     state = state_get();
     capsule = state ? PyCapsule_New(t, record_key, NULL) : NULL;
     if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
@@ -161,7 +179,22 @@ record_make(PyThreadState *ts, PyObject *dict)
     /* Only now, since until here a failure puts the record back. */
     (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
+    overflow_watch(t);
     return t;
+}
+
+struct thread_record *
+thread_record_peek(void)
+{
+    PyThreadState *ts = tstate_get();
+    struct thread_record *t = thread_record_last;
+    PyObject *dict, *capsule;
+
+    if (t && t->ts == ts)
+        return t;
+    dict = PyThreadState_GetDict();
+    capsule = dict ? dict_find(dict, record_key) : PyErr_NoMemory();
+    return capsule ? PyCapsule_GetPointer(capsule, record_key) : NULL;
 }
 
 struct thread_record *
@@ -171,14 +204,13 @@ thread_record_search(PyThreadState *ts)
     struct thread_record *t;
     PyObject *capsule;
 
-    if (!dict) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "copool: the thread state has no dictionary");
-        return NULL;
-    }
-    capsule = PyDict_GetItemString(dict, record_key);
+    if (!dict)
+        return (struct thread_record *)PyErr_NoMemory();
+    capsule = dict_find(dict, record_key);
     if (capsule)
         t = PyCapsule_GetPointer(capsule, record_key);
+    else if (PyErr_Occurred())
+        return NULL; /* a second record would be the end of the first */
     else
         t = record_make(ts, dict);
     if (t)
@@ -498,10 +530,12 @@ strand_unpark(struct thread_record *t, PyObject *face)
 }
 
 void
-strand_dismiss_parked(struct thread_record *t)
+strand_trim(struct thread_record *t)
 {
     while (t->parked)
         dismiss(t, take_parked(t));
+    free_faces_drop(&t->free_coroutines);
+    free_faces_drop(&t->free_bridges);
 }
 
 /* --- unwinding ---------------------------------------------------------- */
@@ -512,6 +546,8 @@ strand_abandon(struct strand *s)
     PyObject *face = s->face;
 
     unlink_started(s);
+    /* A fork may leave one that is running in a thread which is gone. */
+    tstate_detach(s->thread->ts, s == s->thread->current ? NULL : &s->slice);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);
@@ -541,6 +577,16 @@ strand_unwind_dropped(struct thread_record *t)
         (void)s->ops->unwind(face);
         Py_DECREF(face);
     }
+}
+
+/* A face without references is one that CPython puts off freeing: it takes the
+ * stack for full. From 3.14 on that may last, on a foreign stack of which it
+ * has not been told. */
+static bool
+can_unwind(const struct strand *s, bool at_exit)
+{
+    return s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit) &&
+           Py_REFCNT(s->face) > 0;
 }
 
 static void
@@ -580,8 +626,7 @@ strand_unwind_all(struct thread_record *t, bool at_exit)
     while (again) {
         again = false;
         while ((s = t->started) != NULL) {
-            if (s->ops->is_suspended(s) &&
-                (s->ops->unwound_at_exit || !at_exit)) {
+            if (can_unwind(s, at_exit)) {
                 unwind_or_abandon(s);
                 again = true;
             } else {

@@ -42,6 +42,9 @@ struct face_ops {
     /* If a suspended face may have entered coroutines, which wait with it: what
      * they wait for and who will let them go on. Else NULL. */
     const char *why_suspended;
+    /* What a running face calls, a borrowed reference, or NULL. Called in a
+     * signal handler. */
+    PyObject *(*callee)(PyObject *face);
 };
 
 /* The block's record: in the hot page, beside the top of the stack. */
@@ -127,6 +130,9 @@ struct thread_extra {
 struct thread_record {
     PyThreadState
         *ts; /* NULL when the thread state is no more. Must be first */
+    struct thread_record *next_made; /* of all that were ever made */
+    bool is_listed;                  /* among those */
+    /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
     struct strand *started; /* and not finished */
@@ -136,8 +142,8 @@ struct thread_record {
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
-    const int *collecting; /* not zero while the garbage collector works */
-    struct error error;    /* only valid during a switch that passes NULL */
+    bool collecting;    /* the garbage collector works in this thread */
+    struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
@@ -147,6 +153,10 @@ extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
 
 /* Called where thread->dropped is not NULL. Runs Python code. */
 void strand_unwind_dropped(struct thread_record *t);
+
+/* The current thread's record. NULL without an exception if it has none, with
+ * one if there is no memory to find out. */
+struct thread_record *thread_record_peek(void);
 
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
 struct thread_record *thread_record_search(PyThreadState *ts);
@@ -217,6 +227,8 @@ strand_arrive(struct strand *from, void *value)
     CO_ASSERT(from->thread->current == from);
     if (CO_UNLIKELY(from->slice.trace != NULL))
         tstate_resume_trace(from->thread->ts, &from->slice);
+    if (CO_UNLIKELY(tstate_has_old_code(from->thread->ts, &from->slice)))
+        tstate_renew_code(from->thread->ts);
     if (CO_UNLIKELY(!value))
         error_restore(&from->thread->error);
     return value;
@@ -257,9 +269,15 @@ static inline void
 strand_load_fresh(struct thread_record *t, struct strand *to)
 {
     const struct geometry *g = &to->pool->arena.geometry;
+    const struct tstate_space space = {
+        .low = to->block.low,
+        .top = block_stack_top(&to->block),
+        .budget = to->pool->options.user,
+        .data = to->block.data,
+        .data_size = block_data_size(g, &to->block),
+    };
 
-    tstate_begin(t->ts, &to->slice, &to->root, to->block.data,
-                 block_data_size(g, &to->block), to->pool->options.user);
+    tstate_begin(t->ts, &to->slice, &to->root, &space);
 }
 
 /* The first switch to a strand, whose entry gets `value`. Returns as
@@ -306,8 +324,9 @@ bool strand_park(struct strand *strand);
 /* A parked strand, for that face, or NULL. May run Python code. */
 struct strand *strand_unpark(struct thread_record *t, PyObject *face);
 
-/* Lets the parked strands of the thread end. May run Python code. */
-void strand_dismiss_parked(struct thread_record *t);
+/* Lets the parked strands of the thread end, and frees the faces that it keeps
+ * for reuse. May run Python code. */
+void strand_trim(struct thread_record *t);
 
 /* Arguments that a strand owns while it makes its first call: they belonged to
  * its starter, who goes on at our first switch. */

@@ -12,14 +12,13 @@ thread_name(unsigned long ident)
     for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++) {
         PyObject *thread = PyList_GET_ITEM(all, i);
         PyObject *its = PyObject_GetAttrString(thread, "ident");
-        PyObject *name = PyObject_GetAttrString(thread, "name");
+        PyObject *name = its ? PyObject_GetAttrString(thread, "name") : NULL;
 
-        if (its && name && PyLong_Check(its) &&
-            PyLong_AsUnsignedLong(its) == ident)
+        if (name && PyLong_Check(its) && PyLong_AsUnsignedLong(its) == ident)
             text = PyUnicode_FromFormat("%R (ident %lu)", name, ident);
         Py_XDECREF(its);
         Py_XDECREF(name);
-        if (text)
+        if (text || PyErr_Occurred())
             break;
     }
     Py_XDECREF(threading);

@@ -4,24 +4,186 @@
 #include <limits.h>
 
 #include "internal/pycore_frame.h"
-#include "internal/pycore_gc.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
+#ifdef CO_HAS_STACK_LIMITS
+#    include "internal/pycore_interpframe.h"
+#    include "internal/pycore_runtime.h"
+#    include "internal/pycore_stackref.h"
+#endif
+
+/* --- what there is in the interpreter ----------------------------------- */
+
+#ifdef CO_HAS_STACK_LIMITS
+
+/* CPython keeps the layout of its structures within a minor version, but for
+ * what lies behind PyThreadState in memory and in PyInterpreterState. It says
+ * at a fixed place where some of the fields are, for debuggers. */
+static const _Py_DebugOffsets *
+offsets(void)
+{
+    return (const _Py_DebugOffsets *)&_PyRuntime;
+}
+
+static bool
+has_our_layout(void)
+{
+    const _Py_DebugOffsets *o = offsets();
+
+#    define AT(part, field, type, name) (o->part.field == offsetof(type, name))
+    return memcmp(o->cookie, _Py_Debug_Cookie, sizeof o->cookie) == 0 &&
+           o->version >> 16 == PY_VERSION_HEX >> 16 && !o->free_threaded &&
+           AT(thread_state, interp, PyThreadState, interp) &&
+           AT(thread_state, current_frame, PyThreadState, current_frame) &&
+           AT(thread_state, datastack_chunk, PyThreadState, datastack_chunk) &&
+           o->thread_state.size >=
+               offsetof(PyThreadState, dict_global_version) &&
+           AT(interpreter_frame, executable, _PyInterpreterFrame,
+              f_executable) &&
+           AT(interpreter_frame, previous, _PyInterpreterFrame, previous) &&
+           AT(interpreter_frame, owner, _PyInterpreterFrame, owner) &&
+           AT(interpreter_frame, stackpointer, _PyInterpreterFrame,
+              stackpointer) &&
+           AT(interpreter_frame, localsplus, _PyInterpreterFrame, localsplus) &&
+           AT(gen_object, gi_frame_state, PyGenObject, gi_frame_state);
+#    undef AT
+}
+
+/* Since 3.14.2; older headers have not got them. */
+#    pragma weak PyUnstable_ThreadState_SetStackProtection
+#    pragma weak PyUnstable_ThreadState_ResetStackProtection
+int PyUnstable_ThreadState_SetStackProtection(PyThreadState *ts, void *low,
+                                              size_t size);
+void PyUnstable_ThreadState_ResetStackProtection(PyThreadState *ts);
+
+size_t tstate_limits_offset, tstate_limits_margin;
+
+/* Words behind PyThreadState at which the limits may begin: every release has
+ * that many and more. */
+enum {
+#    if PY_VERSION_HEX < 0x030F0000
+    MAX_WORDS = 8,
+#    else
+    MAX_WORDS = 8 + sizeof(_PyInterpreterFrame) / sizeof(uintptr_t),
+#    endif
+};
+
+/* The limits that are in force when they have been set for that stack; NULL if
+ * they can't be found. Sets the margin. */
+static struct tstate_limits *
+find_limits(PyThreadState *ts, uintptr_t low, size_t size)
+{
+    char *word = (char *)ts + offsets()->thread_state.size;
+
+    (void)PyUnstable_ThreadState_SetStackProtection(ts, (void *)low, size);
+    for (int i = 0; i < MAX_WORDS; i++, word += sizeof(uintptr_t)) {
+        struct tstate_limits *limits = (struct tstate_limits *)word;
+        size_t margin = limits->hard - low;
+
+        if (limits->top == low + size && margin > 0 && margin < size / 4 &&
+            limits->soft == limits->hard + margin) {
+            tstate_limits_margin = margin;
+            return limits;
+        }
+    }
+    return NULL;
+}
+
+/* Where the limits are is not part of any interface and has moved between
+ * releases of 3.14. So they are set to what nothing else can be, twice, and
+ * looked for. No Python code runs meanwhile. */
+static bool
+know_limits(bool lost)
+{
+    enum { SIZE = 1024 * 1024 };
+    PyThreadState *ts = tstate_get();
+    char *behind = (char *)ts + offsets()->thread_state.size;
+    char before[(MAX_WORDS + 2) * sizeof(uintptr_t)];
+    struct tstate_limits *first, *second;
+
+    memcpy(before, behind, sizeof before);
+    first = find_limits(ts, 0x5a5a0000, SIZE);
+    second = find_limits(ts, 0x7b7b0000, SIZE);
+    if (!first || first != second || lost) {
+        PyUnstable_ThreadState_ResetStackProtection(ts);
+        return false;
+    }
+    memcpy(first, before + ((char *)first - behind), sizeof *first);
+    tstate_limits_offset = (size_t)((char *)first - (char *)ts);
+    return true;
+}
+
+#endif
+
+bool
+tstate_know(unsigned long version, bool lost)
+{
+    const char *problem = NULL;
+
+    (void)lost;
+    if (version >> 16 != PY_VERSION_HEX >> 16)
+        problem = "it was built for CPython " Py_STRINGIFY(
+            PY_MAJOR_VERSION) "." Py_STRINGIFY(PY_MINOR_VERSION);
+#ifdef CO_HAS_STACK_LIMITS
+    else if (!has_our_layout())
+        problem = "its structures are not as they were where copool was built";
+    else if (!PyUnstable_ThreadState_SetStackProtection)
+        problem = "it needs PyUnstable_ThreadState_SetStackProtection(): use "
+                  "CPython 3.14.2 or later";
+    else if (!know_limits(lost))
+        problem = "where it keeps the limits of the stack can't be found out";
+#endif
+    if (problem)
+        PyErr_Format(PyExc_ImportError,
+                     "copool can't run on this CPython %lu.%lu.%lu: %s",
+                     version >> 24, version >> 16 & 0xff, version >> 8 & 0xff,
+                     problem);
+    return !problem;
+}
+
+/* --- limits ------------------------------------------------------------- */
+
+#ifdef CO_HAS_STACK_LIMITS
+
+int
+tstate_budget(size_t stack_size)
+{
+    (void)stack_size;
+    return 0;
+}
+
+size_t
+tstate_default_stack(void)
+{
+    return 256 * 1024;
+}
+
+/* CPython frees containers at once only while four margins are left above the
+ * soft limit, which is two above the end of the stack; and a coroutine takes
+ * some before it frees any. */
+size_t
+tstate_least_stack(void)
+{
+    return 8 * tstate_limits_margin;
+}
+
+#else
 
 /* Measured bytes of C stack from one call counted by the recursion counter to
  * the next; the greediest way found (__lt__ that sorts a list of its own kind)
  * takes less. 3.11 counts it once where the others count twice.
  */
 enum {
-#ifdef CO_HAS_C_RECURSION
-    BYTES_PER_CALL = 2600,
-#else
+#    ifdef CO_COUNTS_ALL_CALLS
     BYTES_PER_CALL = 5000,
-#endif
+#    else
+    BYTES_PER_CALL = 2600,
+#    endif
     RESERVE = 64 * 1024, /* for C code that does not count its calls */
+    /* 3.13 frees containers at once only while more than 100 calls remain;
+     * before it goes by how deep the deallocations are nested. */
+    LEAST_CALLS = PY_VERSION_HEX >= 0x030D0000 ? 160 : 60,
 };
-
-/* --- limits ------------------------------------------------------------- */
 
 int
 tstate_budget(size_t stack_size)
@@ -34,33 +196,28 @@ tstate_budget(size_t stack_size)
 size_t
 tstate_default_stack(void)
 {
-#ifdef CO_HAS_C_RECURSION
-    return 1024 * 1024;
-#else
+#    ifdef CO_COUNTS_ALL_CALLS
     return 5 * 1024 * 1024; /* 1000 calls of any kind */
-#endif
+#    else
+    return 1024 * 1024;
+#    endif
 }
 
-/* 3.13 frees containers at once only while more than 100 calls remain. */
 size_t
 tstate_least_stack(void)
 {
-    return RESERVE + 160 * BYTES_PER_CALL;
+    return RESERVE + LEAST_CALLS * BYTES_PER_CALL;
 }
+
+#endif
 
 void
 tstate_outermost(struct tstate_slice *s)
 {
     memset(s, 0, sizeof *s);
-#ifndef CO_HAS_C_RECURSION
+#ifdef CO_COUNTS_ALL_CALLS
     s->max_depth = INT_MAX; /* the thread's stack is not ours to guard */
 #endif
-}
-
-const int *
-tstate_collecting(PyThreadState *ts)
-{
-    return &ts->interp->gc.collecting;
 }
 
 bool
@@ -84,7 +241,43 @@ tstate_set_finalized(PyObject *op, bool finalized)
         head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
+PyObject *
+tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
+                 PyObject *limit)
+{
+    PyObject *result;
+
+#ifdef CO_COUNTS_ALL_CALLS
+    ts->recursion_remaining += s->hidden;
+    s->hidden = 0;
+#endif
+    result = PyObject_CallOneArg(original, limit);
+#ifdef CO_COUNTS_ALL_CALLS
+    s->hidden = tstate_hide(ts, s->max_depth);
+    ts->recursion_remaining -= s->hidden;
+#else
+    (void)ts;
+    (void)s;
+#endif
+    return result;
+}
+
 /* --- tracing ------------------------------------------------------------ */
+
+void
+tstate_renew_code(PyThreadState *ts)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    _PyInterpreterFrame *frame = ts->current_frame;
+
+    for (; frame; frame = frame->previous)
+        if (frame->owner < FRAME_OWNED_BY_INTERPRETER &&
+            _Py_Instrument(_PyFrame_GetCode(frame), ts->interp) < 0)
+            PyErr_Clear(); /* no memory: it is tried again at the next call */
+#else
+    (void)ts;
+#endif
+}
 
 void
 tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
@@ -172,6 +365,14 @@ tstate_is_awaited(PyObject *coroutine)
     return is;
 }
 
+PyObject *
+tstate_coroutine_name(PyObject *coroutine)
+{
+    if (!PyCoro_CheckExact(coroutine) && !PyGen_CheckExact(coroutine))
+        return NULL;
+    return ((PyGenObject *)coroutine)->gi_qualname;
+}
+
 bool
 tstate_is_awaitable(PyObject *generator)
 {
@@ -209,7 +410,7 @@ tstate_is_unwound(PyThreadState *ts, struct tstate_slice *s,
     if (ts->cframe != &root->cframe || ts->cframe->current_frame)
         return false;
 #else
-    if (ts->current_frame)
+    if (ts->current_frame != tstate_base_frame(ts))
         return false;
 #endif
     return ts->exc_info == &root->exc && !ts->datastack_chunk->previous &&
@@ -234,14 +435,72 @@ innermost(const struct tstate_slice *s)
 #endif
 }
 
+/* Tracebacks and frame objects may live on and lead to the frames of a chain
+ * that nobody ends, and from there to the base frame, which is the thread
+ * state's. */
+void
+tstate_detach(PyThreadState *ts, struct tstate_slice *s)
+{
+#if PY_VERSION_HEX < 0x030F0000
+    (void)ts;
+    (void)s;
+#else
+    struct _PyInterpreterFrame *frame = s ? innermost(s) : ts->current_frame;
+
+    if (s && frame == ts->base_frame)
+        s->current_frame = NULL;
+    for (; frame; frame = frame->previous)
+        if (frame->previous == ts->base_frame)
+            frame->previous = NULL;
+#endif
+}
+
+#ifdef CO_HAS_STACK_LIMITS
+
+static int
+visit_reference(_PyStackRef ref, visitproc visit, void *arg)
+{
+    if (PyStackRef_IsNull(ref) || PyStackRef_IsTaggedInt(ref) ||
+        !PyStackRef_RefcountOnObject(ref)) /* then it is borrowed */
+        return 0;
+    Py_VISIT(PyStackRef_AsPyObjectBorrow(ref));
+    return 0;
+}
+
+static int
+traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
+{
+    int result;
+
+    Py_VISIT(frame->frame_obj);
+    Py_VISIT(frame->f_locals);
+    result = visit_reference(frame->f_executable, visit, arg);
+    if (!result)
+        result = visit_reference(frame->f_funcobj, visit, arg);
+    for (_PyStackRef *ref = frame->localsplus;
+         !result && ref < frame->stackpointer; ref++)
+        result = visit_reference(*ref, visit, arg);
+    return result;
+}
+
+/* Its frame says that they are on its evaluation stack. */
+static int
+traverse_stack(_PyInterpreterFrame *frame, PyObject *const *end,
+               visitproc visit, void *arg)
+{
+    return 0;
+}
+
+#else
+
 static PyCodeObject *
 frame_code(const _PyInterpreterFrame *frame)
 {
-#if PY_VERSION_HEX >= 0x030D0000
+#    if PY_VERSION_HEX >= 0x030D0000
     return (PyCodeObject *)frame->f_executable;
-#else
+#    else
     return frame->f_code;
-#endif
+#    endif
 }
 
 /* A frame in the middle of a call into C has not recorded how much of its
@@ -256,11 +515,11 @@ traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
     Py_VISIT(frame->frame_obj);
     Py_VISIT(frame->f_locals);
     Py_VISIT(code);
-#if PY_VERSION_HEX >= 0x030C0000
+#    if PY_VERSION_HEX >= 0x030C0000
     Py_VISIT(frame->f_funcobj);
-#else
+#    else
     Py_VISIT(frame->f_func);
-#endif
+#    endif
     for (int i = 0; i < n; i++)
         Py_VISIT(frame->localsplus[i]);
     return 0;
@@ -281,6 +540,8 @@ traverse_stack(_PyInterpreterFrame *frame, PyObject *const *end,
         Py_VISIT(*slot);
     return 0;
 }
+
+#endif
 
 int
 tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
@@ -327,4 +588,17 @@ tstate_frame(struct tstate_slice *s)
     made_up.owner = FRAME_OWNED_BY_GENERATOR;
     object.f_frame = &made_up;
     return PyFrame_GetBack(&object);
+}
+
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts)
+{
+    struct tstate_slice s;
+
+#ifdef CO_HAS_CFRAME
+    s.cframe = ts->cframe;
+#else
+    s.current_frame = ts->current_frame;
+#endif
+    return tstate_frame(&s);
 }

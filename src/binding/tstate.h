@@ -14,10 +14,12 @@
  *   exc_info        the stack of exceptions being handled
  *   data stack      where the next frame of a Python function goes
  *   recursion       how deep this chain is, not how deep the thread is
+ *   stack limits    where the C stack in use ends (from 3.14 on)
  *   trace state     a trace function that switches must not mute the others
  *   trace function  if there is one: a tool may want one for each chain
  *   trashcan depth  of deallocations nested in this chain (up to 3.12)
  *   context         the contextvars.Context; the reference moves along
+ *   executor        machine code of CPython's own compiler that is running
  */
 #ifndef COPOOL_TSTATE_H
 #define COPOOL_TSTATE_H
@@ -33,7 +35,7 @@
 
 #if PY_VERSION_HEX < 0x030B0000
 #    error "copool needs CPython 3.11 or later"
-#elif PY_VERSION_HEX >= 0x030E0000
+#elif PY_VERSION_HEX >= 0x03100000
 #    error "copool does not know this version of CPython"
 #elif defined(Py_GIL_DISABLED)
 #    error "copool does not support free-threaded CPython"
@@ -41,14 +43,22 @@
 
 #if PY_VERSION_HEX < 0x030C0000
 #    include "internal/pycore_pystate.h"
+#elif PY_VERSION_HEX >= 0x030E0000
+#    include "internal/pycore_interpframe_structs.h"
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000
 #    define CO_HAS_CFRAME 1
 #    define CO_COUNTS_TRASH 1 /* deallocations that are nested in a chain */
 #endif
-#if PY_VERSION_HEX >= 0x030C0000
-#    define CO_HAS_C_RECURSION 1 /* counted apart from Python's */
+
+/* What keeps calls through C within their stack. */
+#if PY_VERSION_HEX < 0x030C0000
+#    define CO_COUNTS_ALL_CALLS 1 /* one counter, with Python's calls */
+#elif PY_VERSION_HEX < 0x030E0000
+#    define CO_COUNTS_C_CALLS 1 /* a counter of their own */
+#else
+#    define CO_HAS_STACK_LIMITS 1 /* addresses */
 #endif
 
 /* The slots by which a module declares that it works in interpreters with GILs
@@ -66,7 +76,17 @@
 #    define CO_MODULE_SLOTS {0, NULL}
 #endif
 
+#if PY_VERSION_HEX >= 0x030F0000
+#    define CO_INSTRUMENTS_EACH_CODE 1 /* also for exceptions */
+#endif
+
 struct _PyInterpreterFrame;
+
+/* Looks into the interpreter, which is of that Py_Version, for what this file
+ * relies on; to be called before anything else here. False with ImportError set
+ * if it is one that copool does not know. `lost` pretends that it is so, where
+ * there is anything to find. */
+bool tstate_know(unsigned long version, bool lost);
 
 /* The current thread state. */
 static inline PyThreadState *
@@ -79,13 +99,31 @@ tstate_get(void)
 #endif
 }
 
+#ifdef CO_HAS_STACK_LIMITS
+/* In the order in which the thread state has them. The stack pointer is below
+ * top. Below soft a call raises RecursionError, below hard the process ends. */
+struct tstate_limits {
+    uintptr_t top, soft, hard;
+};
+
+/* Where they are in a thread state, in bytes, and how far hard is above the
+ * end of the stack, and soft above hard: found by tstate_know(). */
+extern size_t tstate_limits_offset, tstate_limits_margin;
+
+static inline struct tstate_limits *
+tstate_get_limits(PyThreadState *ts)
+{
+    return (struct tstate_limits *)((char *)ts + tstate_limits_offset);
+}
+#endif
+
 /* Only valid while its chain is not running. */
 struct tstate_slice {
 #ifdef CO_HAS_CFRAME
     _PyCFrame *cframe;
 #else
     struct _PyInterpreterFrame *current_frame;
-    PyObject *previous_executor;
+    PyObject *executor;
 #endif
     _PyErr_StackItem *exc_info;
     _PyStackChunk *chunk;
@@ -94,16 +132,21 @@ struct tstate_slice {
     int depth;         /* recursion: calls that this chain is deep */
     int headroom;
     int tracing, tracing_what;
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    uintptr_t breaker; /* which has the version of all instrumentation */
+#endif
     Py_tracefunc trace; /* sys.settrace()'s, or NULL; taken at arrival */
     PyObject *trace_arg;
 #ifdef CO_HAS_CFRAME
     int trash_nesting;
 #endif
-#ifdef CO_HAS_C_RECURSION
-    int c_remaining;
-#else
+#ifdef CO_COUNTS_ALL_CALLS
     int max_depth; /* what the stack can hold */
     int hidden;    /* limit minus max_depth, while it runs, or 0 */
+#elif defined(CO_COUNTS_C_CALLS)
+    int c_remaining;
+#else
+    struct tstate_limits limits;
 #endif
 };
 
@@ -116,7 +159,7 @@ struct tstate_root {
 #endif
 };
 
-#ifndef CO_HAS_C_RECURSION
+#ifdef CO_COUNTS_ALL_CALLS
 /* Trace functions belong to the thread, this flag to the chain: it may have
  * become stale. */
 static inline void
@@ -163,7 +206,7 @@ tstate_set_tracing(PyThreadState *ts, int tracing)
     if (__builtin_expect(ts->tracing == tracing, 1))
         return;
     ts->tracing = tracing;
-#ifndef CO_HAS_C_RECURSION
+#ifdef CO_COUNTS_ALL_CALLS
     tstate_refresh_tracing(ts);
 #endif
 }
@@ -185,24 +228,69 @@ void tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other);
 static inline int
 tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
 {
-#ifdef CO_HAS_C_RECURSION
+#ifdef CO_COUNTS_ALL_CALLS
+    return ts->recursion_limit - ts->recursion_remaining - s->hidden;
+#else
     (void)s;
     return ts->py_recursion_limit - ts->py_recursion_remaining;
-#else
-    return ts->recursion_limit - ts->recursion_remaining - s->hidden;
 #endif
 }
+
+/* Tells the interpreter that the running chain is on that stack. */
+static inline void
+tstate_set_limits(PyThreadState *ts, void *low, void *top)
+{
+#ifdef CO_HAS_STACK_LIMITS
+    struct tstate_limits *limits = tstate_get_limits(ts);
+
+    limits->top = (uintptr_t)top;
+    limits->hard = (uintptr_t)low + tstate_limits_margin;
+    limits->soft = limits->hard + tstate_limits_margin;
+#else
+    (void)ts;
+    (void)low;
+    (void)top;
+#endif
+}
+
+#ifndef CO_HAS_CFRAME
+static inline PyObject **
+tstate_executor(PyThreadState *ts)
+{
+#    if PY_VERSION_HEX < 0x030E0000
+    return &ts->previous_executor;
+#    else
+    return &ts->current_executor;
+#    endif
+}
+
+/* What the first frame of a chain is put before. 3.15 has a frame of its own
+ * there, by which profilers see that they have seen all of a chain. */
+static inline struct _PyInterpreterFrame *
+tstate_base_frame(const PyThreadState *ts)
+{
+#    if PY_VERSION_HEX < 0x030F0000
+    (void)ts;
+    return NULL;
+#    else
+    return ts->base_frame;
+#    endif
+}
+#endif
 
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
     if (tstate_is_traced(ts))
         tstate_save_trace(ts, s);
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    s->breaker = ts->eval_breaker;
+#endif
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else
     s->current_frame = ts->current_frame;
-    s->previous_executor = ts->previous_executor;
+    s->executor = *tstate_executor(ts);
 #endif
     s->exc_info = ts->exc_info;
     s->chunk = ts->datastack_chunk;
@@ -212,11 +300,15 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
     s->depth = tstate_depth(ts, s);
     s->headroom = ts->recursion_headroom;
     s->tracing = ts->tracing;
-#ifdef CO_HAS_C_RECURSION
-    s->c_remaining = ts->c_recursion_remaining;
-    s->tracing_what = ts->what_event;
-#else
+#ifdef CO_COUNTS_ALL_CALLS
     s->tracing_what = ts->tracing_what;
+#else
+    s->tracing_what = ts->what_event;
+#endif
+#ifdef CO_COUNTS_C_CALLS
+    s->c_remaining = ts->c_recursion_remaining;
+#elif defined(CO_HAS_STACK_LIMITS)
+    s->limits = *tstate_get_limits(ts);
 #endif
 #if PY_VERSION_HEX < 0x030C0000
     s->trash_nesting = ts->trash_delete_nesting;
@@ -232,7 +324,7 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     ts->cframe = s->cframe;
 #else
     ts->current_frame = s->current_frame;
-    ts->previous_executor = s->previous_executor;
+    *tstate_executor(ts) = s->executor;
 #endif
     ts->exc_info = s->exc_info;
     ts->datastack_chunk = s->chunk;
@@ -242,20 +334,42 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     ts->context_ver++; /* context variables cache their value under it */
     ts->recursion_headroom = s->headroom;
     ts->tracing = s->tracing;
-#ifdef CO_HAS_C_RECURSION
-    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
-    ts->c_recursion_remaining = s->c_remaining;
-    ts->what_event = s->tracing_what;
-#else
+#ifdef CO_COUNTS_ALL_CALLS
     s->hidden = tstate_hide(ts, s->max_depth);
     ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
     ts->tracing_what = s->tracing_what;
     tstate_refresh_tracing(ts);
+#else
+    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
+    ts->what_event = s->tracing_what;
+#endif
+#ifdef CO_COUNTS_C_CALLS
+    ts->c_recursion_remaining = s->c_remaining;
+#elif defined(CO_HAS_STACK_LIMITS)
+    *tstate_get_limits(ts) = s->limits;
 #endif
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = s->trash_nesting;
 #elif PY_VERSION_HEX < 0x030D0000
     ts->trash.delete_nesting = s->trash_nesting;
+#endif
+}
+
+/* Tracing that begins changes the code of what is running, and other code when
+ * that is next called. From 3.15 on an exception in a frame whose code has been
+ * left out would crash: so this is for a chain that goes on after it has been
+ * left out. */
+__attribute__((cold)) void tstate_renew_code(PyThreadState *ts);
+
+static inline bool
+tstate_has_old_code(const PyThreadState *ts, const struct tstate_slice *s)
+{
+#ifdef CO_INSTRUMENTS_EACH_CODE
+    return (ts->eval_breaker ^ s->breaker) >> 8 != 0; /* the rest are flags */
+#else
+    (void)ts;
+    (void)s;
+    return false;
 #endif
 }
 
@@ -274,25 +388,31 @@ tstate_swap_context(PyThreadState *ts, PyObject *context)
 /* Fills in the slice of the thread's own chain; tstate_save() does the rest. */
 void tstate_outermost(struct tstate_slice *slice);
 
-/* What tstate_load() does, for a chain that starts: on a stack that holds
- * `budget` nested calls through C, with its first frames in the data_size bytes
- * at data, which are aligned to 16. Its slice has the context and the depth
- * only. */
+/* The memory of a chain that starts. */
+struct tstate_space {
+    void *low, *top; /* of its C stack */
+    int budget;      /* nested calls through C that the stack holds */
+    void *data;      /* for its first frames, aligned to 16 */
+    size_t data_size;
+};
+
+/* What tstate_load() does, for a chain that starts. Its slice has the context
+ * and the depth only. */
 static inline void
 tstate_begin(PyThreadState *ts, struct tstate_slice *s,
-             struct tstate_root *root, void *data, size_t data_size, int budget)
+             struct tstate_root *root, const struct tstate_space *space)
 {
-    _PyStackChunk *chunk = data;
+    _PyStackChunk *chunk = space->data;
 
     /* A root chunk is one that starts at data[1]: CPython pops a chunk when
      * its first frame is at data[0], so it never pops this one. */
     s->trace = NULL;
     chunk->previous = NULL;
-    chunk->size = data_size;
+    chunk->size = space->data_size;
     chunk->top = 0;
     ts->datastack_chunk = chunk;
     ts->datastack_top = &chunk->data[1];
-    ts->datastack_limit = (PyObject **)((char *)data + data_size);
+    ts->datastack_limit = (PyObject **)((char *)space->data + space->data_size);
 
     root->exc.exc_value = NULL;
     ts->exc_info = &root->exc;
@@ -305,20 +425,23 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
     root->cframe.previous = &ts->root_cframe;
     ts->cframe = &root->cframe;
 #else
-    ts->current_frame = NULL;
-    ts->previous_executor = NULL;
+    ts->current_frame = tstate_base_frame(ts);
+    *tstate_executor(ts) = NULL;
 #endif
-#ifdef CO_HAS_C_RECURSION
-    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
-    ts->c_recursion_remaining = budget;
-    ts->what_event = -1;
-#else
-    s->max_depth = budget;
-    s->hidden = tstate_hide(ts, budget);
+#ifdef CO_COUNTS_ALL_CALLS
+    s->max_depth = space->budget;
+    s->hidden = tstate_hide(ts, space->budget);
     ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
     ts->tracing_what = -1;
     tstate_refresh_tracing(ts);
+#else
+    ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
+    ts->what_event = -1;
 #endif
+#ifdef CO_COUNTS_C_CALLS
+    ts->c_recursion_remaining = space->budget;
+#endif
+    tstate_set_limits(ts, space->low, space->top);
 #if PY_VERSION_HEX < 0x030C0000
     ts->trash_delete_nesting = 0;
 #elif PY_VERSION_HEX < 0x030D0000
@@ -326,13 +449,26 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
 }
 
-/* How many nested calls through C a stack of that many bytes holds. */
+/* How many nested calls through C a stack of that many bytes holds, if CPython
+ * counts them. */
 int tstate_budget(size_t stack_size);
 
 /* The stack size in bytes that holds what programs do at CPython's default
  * limits, and the least that is of any use. */
 size_t tstate_default_stack(void);
 size_t tstate_least_stack(void);
+
+/* What sys.setrecursionlimit() is when the running chain has that slice: calls
+ * `original`, which must neither see what is hidden of the limit nor give the
+ * chain more of it than its stack can hold. Only where one counter counts all
+ * calls; elsewhere a stack is guarded by something else. */
+#ifdef CO_COUNTS_ALL_CALLS
+enum { TSTATE_HIDES_LIMIT = 1 };
+#else
+enum { TSTATE_HIDES_LIMIT = 0 };
+#endif
+PyObject *tstate_set_limit(PyThreadState *ts, struct tstate_slice *slice,
+                           PyObject *original, PyObject *limit);
 
 /* Whether the running chain, which started from root, is back at its start. */
 bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
@@ -363,6 +499,10 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
     return item == own;
 }
 
+/* The chain is given up: lets go of what is its thread state's. Without a slice
+ * it is the chain that is running in that thread. */
+void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
+
 /* Lets the thread state free its own data stack rather than the running
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
@@ -373,21 +513,24 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
 
-/* The innermost Python frame of a chain that is not running: a new reference,
- * or NULL without an exception if it has none. */
+/* The innermost Python frame of a chain that is not running: a new reference;
+ * NULL without an exception if it has none, with one if there is no memory. */
 PyFrameObject *tstate_frame(struct tstate_slice *slice);
+
+/* The same for the chain that runs in a thread, which may be another one. */
+PyFrameObject *tstate_running_frame(PyThreadState *ts);
 
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
+
+/* The qualified name of a coroutine or generator, a borrowed reference, or NULL
+ * if it is neither. Only reads memory. */
+PyObject *tstate_coroutine_name(PyObject *coroutine);
 
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);
 
 bool tstate_is_finalizing(void);
-
-/* Not zero while the garbage collector of the interpreter is at work, below the
- * running chain or another. */
-const int *tstate_collecting(PyThreadState *ts);
 
 /* Whether the finalizer of an object counts as called, which it is once. */
 void tstate_set_finalized(PyObject *op, bool finalized);

@@ -83,6 +83,7 @@ def configure(
     max_blocks: int | None = None,
     max_idle: int | None = None,
     guard: Guard | None = None,
+    overflow_report: bool | None = None,
 ) -> None:
     """Change settings of the pool; what is left out stays as it is.
 
@@ -94,8 +95,12 @@ def configure(
     stack_size: bytes of C stack for each coroutine, of address space: memory is
         taken only for what is used. docs/design.md tells how to choose it.
     max_blocks: the cap on live and idle blocks together.
-    max_idle: idle blocks that the shared store of `magazine` keeps.
+    max_idle: idle blocks that the shared store of `magazine` keeps, for as long as
+        they are needed now and then.
     guard: what lies below each stack; `auto` takes the best that there is.
+    overflow_report: whether C code that runs into the guard of a stack is reported
+        on standard error, by a handler of SIGSEGV. True puts that in front of
+        handlers that were set since. This one takes effect for all coroutines.
 
     Raises ValueError for a setting that cannot be, TypeError for one of the wrong
     type; then nothing has changed.
@@ -113,6 +118,7 @@ def configure(
         "max_blocks": max_blocks,
         "max_idle": max_idle,
         "guard": guard,
+        "overflow_report": overflow_report,
     }
     _settings.apply(
         {name: given for name, given in options.items() if given is not None}

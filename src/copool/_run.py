@@ -90,12 +90,10 @@ def _run(
     """Let a program be the main module, under this name in sys.argv."""
     sys.argv[:] = [name, *arguments]
     module = type(sys)("__main__")
-    module.__dict__.update(
-        # As in a main module that came from nowhere yet.
-        __builtins__=builtins,
-        __loader__=sys.__spec__.loader,
-        __annotations__={},
-    )
+    # As in a main module that came from nowhere yet.
+    module.__dict__.update(__builtins__=builtins, __loader__=sys.__spec__.loader)
+    if sys.version_info < (3, 14):
+        module.__annotations__ = {}
     sys.modules["__main__"] = module
     try:
         return start(program, module)
@@ -142,7 +140,7 @@ def _run_text(text: str, module: "ModuleType") -> int:
 def _run_input(name: str, module: "ModuleType") -> int:
     _set_first_folder("")
     text = sys.stdin.buffer.read()
-    module.__dict__.update(__file__="<stdin>", __cached__=None)
+    _set_file(module, "<stdin>")
     exec(compile_source(text, "<stdin>"), module.__dict__)
     return 0
 
@@ -171,7 +169,7 @@ def _run_file(name: str, module: "ModuleType") -> int:
             file=sys.stderr,
         )
         return 2
-    module.__dict__.update(__file__=path, __cached__=None)
+    _set_file(module, path)
     if path.endswith(".pyc") or content.startswith(machinery.MAGIC_NUMBER):
         module.__loader__ = machinery.SourcelessFileLoader("__main__", path)
         code = _unpacked(content)
@@ -180,6 +178,12 @@ def _run_file(name: str, module: "ModuleType") -> int:
         code = compile_source(content, path)
     exec(code, module.__dict__)
     return 0
+
+
+def _set_file(module: "ModuleType", path: str) -> None:
+    module.__file__ = path
+    if sys.version_info < (3, 15):
+        module.__dict__["__cached__"] = None
 
 
 def _unpacked(content: bytes) -> "CodeType":

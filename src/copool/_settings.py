@@ -21,22 +21,27 @@ def apply(changes: "dict[str, Any]") -> None:
     for name, value in changes.items():
         if isinstance(value, int) and abs(value) > sys.maxsize:
             raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
-    options = _core.options() | changes
-    _core.configure(
-        options["policy"],
-        options["guard"],
-        options["stack_size"],
-        options["batch"],
-        options["max_blocks"],
-        options["max_idle"],
-    )
+    report = changes.pop("overflow_report", None)
+    if changes or report is None:
+        options = _core.options() | changes
+        _core.configure(
+            options["policy"],
+            options["guard"],
+            options["stack_size"],
+            options["batch"],
+            options["max_blocks"],
+            options["max_idle"],
+        )
+    if report is not None:
+        _core.report_overflows(report)
 
 
 def _from_environment(environ: "Mapping[str, str]") -> None:
-    """Apply `COPOOL_POLICY`, `_BATCH`, `_STACK_SIZE` and `_MAX_BLOCKS`."""
+    """Apply `COPOOL_POLICY`, `_BATCH` and the others."""
     changes: dict[str, Any] = {}
-    if policy := environ.get("COPOOL_POLICY"):
-        changes["policy"] = policy
+    for name in ("policy", "guard"):
+        if text := environ.get(f"COPOOL_{name.upper()}"):
+            changes[name] = text
     for name in ("batch", "stack_size", "max_blocks"):
         variable = f"COPOOL_{name.upper()}"
         if text := environ.get(variable):
@@ -47,6 +52,13 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
                     f"the environment variable {variable} must be a whole number, "
                     f"not {text!r}"
                 ) from None
+    if text := environ.get("COPOOL_OVERFLOW_REPORT"):
+        if text not in ("0", "1"):
+            raise ValueError(
+                "the environment variable COPOOL_OVERFLOW_REPORT must be 0 or 1, "
+                f"not {text!r}"
+            )
+        changes["overflow_report"] = text == "1"
     if changes:
         try:
             apply(changes)

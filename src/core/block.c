@@ -20,14 +20,16 @@ enum {
 };
 
 /* Blocks [0, carved) have been handed out at least once; those of them that
- * came back are in vacant[]. A vacant block holds no pages, so what we need to
- * know of it can't be stored in it. */
+ * came back have a bit in vacant[]. A vacant block holds no pages, so what we
+ * need to know of it can't be stored in it. */
 struct slab {
     struct slab *next, **link; /* in arena->room or arena->full */
     char *base;
     uint32_t count, carved, vacancies;
-    uint32_t vacant[];
+    uint64_t vacant[];
 };
+
+enum { WORD = 64 };
 
 /* --- geometry ----------------------------------------------------------- */
 
@@ -112,6 +114,27 @@ slab_is_full(const struct slab *slab)
     return slab->carved == slab->count && !slab->vacancies;
 }
 
+/* The vacant block with the lowest index; there must be one. */
+static uint32_t
+slab_take_vacant(struct slab *slab)
+{
+    uint32_t word = 0, bit;
+
+    while (!slab->vacant[word])
+        word++;
+    bit = (uint32_t)__builtin_ctzll(slab->vacant[word]);
+    slab->vacant[word] &= slab->vacant[word] - 1;
+    slab->vacancies--;
+    return word * WORD + bit;
+}
+
+static void
+slab_add_vacant(struct slab *slab, uint32_t index)
+{
+    slab->vacant[index / WORD] |= (uint64_t)1 << index % WORD;
+    slab->vacancies++;
+}
+
 /* Whether no block of it is out. */
 static bool
 slab_is_empty(const struct slab *slab)
@@ -128,7 +151,8 @@ slab_map(struct arena *arena)
     for (; count; count /= 2) {
         size_t size = count * arena->geometry.stride;
         struct slab *slab =
-            malloc(sizeof *slab + count * sizeof slab->vacant[0]);
+            calloc(1, sizeof *slab + round_up(count, WORD) / WORD *
+                                         sizeof slab->vacant[0]);
 
         if (!slab)
             continue;
@@ -138,7 +162,6 @@ slab_map(struct arena *arena)
             continue;
         }
         slab->count = count;
-        slab->carved = slab->vacancies = 0;
         arena->slab_count++;
         arena->mapped_bytes += size;
         if (arena->next_slab < arena->options.last_slab)
@@ -148,13 +171,15 @@ slab_map(struct arena *arena)
     return NULL;
 }
 
-/* The caller has unlinked it. */
+/* An empty slab. If the kernel refuses, it stays as it is. */
 static void
 slab_unmap(struct arena *arena, struct slab *slab)
 {
     size_t size = slab->count * arena->geometry.stride;
 
-    os_unmap(slab->base, size);
+    if (!os_unmap(slab->base, size))
+        return;
+    slab_unlink(slab);
     arena->slab_count--;
     arena->mapped_bytes -= size;
     arena->vacant -= slab->vacancies;
@@ -177,21 +202,22 @@ arena_init(struct arena *arena, const struct arena_options *options)
 }
 
 static void
-unmap_all(struct arena *arena, struct slab **list)
+unmap_all(struct arena *arena, struct slab *slab)
 {
-    struct slab *slab;
+    struct slab *next;
 
-    while ((slab = *list) != NULL) {
-        slab_unlink(slab);
-        slab_unmap(arena, slab);
+    for (; slab; slab = next) {
+        next = slab->next;
+        (void)os_unmap(slab->base, slab->count * arena->geometry.stride);
+        free(slab);
     }
 }
 
 void
 arena_fini(struct arena *arena)
 {
-    unmap_all(arena, &arena->room);
-    unmap_all(arena, &arena->full);
+    unmap_all(arena, arena->room);
+    unmap_all(arena, arena->full);
     pthread_mutex_destroy(&arena->lock);
 }
 
@@ -228,7 +254,7 @@ take_locked(struct arena *arena, enum co_status *status)
         slab_link(&arena->room, slab);
     }
     if (slab->vacancies) {
-        index = slab->vacant[--slab->vacancies];
+        index = slab_take_vacant(slab);
         arena->vacant--;
         block = block_at(g, slab, index);
     } else {
@@ -273,11 +299,11 @@ arena_give(struct arena *arena, struct block *block)
     struct slab *slab = block->slab;
     uint32_t index = block->index;
     char *low = block->low;
-    bool unmap;
+    bool discarded = true;
 
     san_stack_gone(block->san_id);
     if (arena->options.keep_empty)
-        os_discard(low, g->stride - g->guard_size);
+        discarded = os_discard(low, g->stride - g->guard_size);
 
     pthread_mutex_lock(&arena->lock);
     CO_ASSERT(arena->out > 0 && slab->vacancies < slab->carved);
@@ -285,15 +311,12 @@ arena_give(struct arena *arena, struct block *block)
         slab_unlink(slab);
         slab_link(&arena->room, slab);
     }
-    slab->vacant[slab->vacancies++] = index;
+    slab_add_vacant(slab, index);
     arena->vacant++;
     arena->out--;
-    arena->discards++;
-    unmap = !arena->options.keep_empty && slab_is_empty(slab);
-    if (unmap) {
-        slab_unlink(slab);
+    arena->discards += discarded;
+    if (!arena->options.keep_empty && slab_is_empty(slab))
         slab_unmap(arena, slab);
-    }
     pthread_mutex_unlock(&arena->lock);
 }
 
@@ -301,11 +324,11 @@ void
 arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
+    size_t deep = g->hot_offset - g->guard_size - round_up(NEAR, g->page);
+    bool discarded = os_discard(block->low, deep);
 
-    os_discard(block->low,
-               g->hot_offset - g->guard_size - round_up(NEAR, g->page));
     pthread_mutex_lock(&arena->lock);
-    arena->discards++;
+    arena->discards += discarded;
     pthread_mutex_unlock(&arena->lock);
 }
 
@@ -317,14 +340,22 @@ arena_trim(struct arena *arena)
     pthread_mutex_lock(&arena->lock);
     for (slab = arena->room; slab; slab = next) {
         next = slab->next;
-        if (slab_is_empty(slab)) {
-            slab_unlink(slab);
+        if (slab_is_empty(slab))
             slab_unmap(arena, slab);
-        }
     }
     if (!arena->room && !arena->full)
         arena->next_slab = arena->options.first_slab;
     pthread_mutex_unlock(&arena->lock);
+}
+
+static uint32_t
+count_vacant(const struct slab *slab)
+{
+    uint32_t n = 0, word;
+
+    for (word = 0; word * WORD < slab->count; word++)
+        n += (uint32_t)__builtin_popcountll(slab->vacant[word]);
+    return n;
 }
 
 static bool
@@ -335,7 +366,8 @@ check_slabs(struct slab *const *list, bool full, size_t *slabs, size_t *out,
 
     for (slab = *list; slab; list = &slab->next, slab = slab->next) {
         if (slab->link != list || slab_is_full(slab) != full ||
-            slab->carved > slab->count || slab->vacancies > slab->carved)
+            slab->carved > slab->count || slab->vacancies > slab->carved ||
+            slab->vacancies != count_vacant(slab))
             return false;
         ++*slabs;
         *out += slab->carved - slab->vacancies;

@@ -98,21 +98,27 @@ bool geometry_init(struct geometry *g, const struct arena_options *options);
 enum co_status arena_init(struct arena *arena,
                           const struct arena_options *options);
 
-/* Unmaps everything; every block must have been given back or be forgotten. */
+/* Unmaps everything; every block must have been given back or be forgotten. A
+ * slab that the kernel refuses to unmap stays as address space without pages.
+ */
 void arena_fini(struct arena *arena);
 
 /* A block with its struct block filled in and the rest of its record zero if
- * it is fresh, unspecified else. On failure NULL and the reason. */
+ * it is fresh, unspecified else. On failure NULL and the reason; a block whose
+ * guard was refused is tried again by the next call. */
 struct block *arena_take(struct arena *arena, enum co_status *status);
 
-/* Gives the block's pages back to the kernel and the block to the arena. */
+/* Gives the block's pages back to the kernel and the block to the arena. If the
+ * kernel refuses to unmap an empty slab, that stays in the arena and is used
+ * again. */
 void arena_give(struct arena *arena, struct block *block);
 
 /* Gives back the deep pages of the stack, those that a coroutine which calls a
  * few C functions does not touch; the block stays in use. */
 void arena_discard_deep(struct arena *arena, struct block *block);
 
-/* Unmaps the slabs of which no block is out. */
+/* Unmaps the slabs of which no block is out. One that the kernel refuses to
+ * unmap stays, without pages: it is used again, and tried again next time. */
 void arena_trim(struct arena *arena);
 
 /* Recounts. */

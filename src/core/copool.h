@@ -81,6 +81,8 @@ struct co_pool_options {
                            and the reuse threshold; 1 to 4096 */
     size_t max_blocks;  /* the cap on coroutines alive and idle together */
     size_t max_idle;    /* blocks kept in the magazine policy's store */
+    unsigned idle_ms;   /* after which the memory of those that nobody took is
+                           given back, if the pool is in use; 0 for never */
     size_t data_size;   /* bytes above the stack for the caller's own use */
     size_t record_size; /* of the control record; 0 for co_create()'s own, which
                            is the least */

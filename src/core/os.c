@@ -5,14 +5,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Values of the kernel's interface that older C libraries don't know. */
 #ifndef MADV_GUARD_INSTALL
 #    define MADV_GUARD_INSTALL 102
+#endif
+#ifndef AT_MINSIGSTKSZ
+#    define AT_MINSIGSTKSZ 51
 #endif
 #ifndef PR_SET_VMA
 #    define PR_SET_VMA 0x53564d41
@@ -49,10 +54,13 @@ os_map(size_t size)
     return base;
 }
 
-void
+bool
 os_unmap(void *base, size_t size)
 {
-    (void)munmap(base, size);
+    if (munmap(base, size) == 0)
+        return true;
+    (void)os_discard(base, size);
+    return false;
 }
 
 bool
@@ -88,11 +96,13 @@ has_madvise_guard(void)
 
         if (!page)
             return false;
+        errno = 0;
         answer = os_guard(page, size, CO_GUARD_MADVISE) && guard_holds(page)
                      ? 1
                      : -1;
-        os_unmap(page, size);
-        atomic_store_explicit(&known, answer, memory_order_relaxed);
+        if (answer > 0 || errno != ENOMEM)
+            atomic_store_explicit(&known, answer, memory_order_relaxed);
+        (void)os_unmap(page, size);
     }
     return answer > 0;
 }
@@ -110,13 +120,14 @@ os_resolve_guard(enum co_guard guard)
     }
 }
 
-void
+bool
 os_discard(void *low, size_t size)
 {
     int saved = errno;
+    bool done = madvise(low, size, MADV_DONTNEED) == 0;
 
-    (void)madvise(low, size, MADV_DONTNEED);
     errno = saved;
+    return done;
 }
 
 size_t
@@ -153,11 +164,30 @@ os_memory(void)
     return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
 }
 
+uint64_t
+os_clock_ms(void)
+{
+    struct timespec now = {0, 0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+}
+
+/* What the kernel saves there, of vector registers above all, and as much again
+ * as the thread's own stack may be expected to offer to a handler. */
+size_t
+os_signal_stack_size(void)
+{
+    size_t page = os_page_size();
+    size_t size = getauxval(AT_MINSIGSTKSZ) + 64 * 1024;
+
+    return (size + page - 1) / page * page;
+}
+
 /* --- thread exit -------------------------------------------------------- */
 
-static pthread_key_t exit_key;
-static bool exit_key_made;
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+/* The key's number plus one, or 0: none could be made yet. */
+static _Atomic(unsigned) exit_key_known;
 
 /* Hooks may use copool again, and so register anew: the C library then calls
  * this once more, up to PTHREAD_DESTRUCTOR_ITERATIONS times. */
@@ -175,10 +205,31 @@ run_exit_hooks(void *list)
     }
 }
 
-static void
-make_exit_key(void)
+/* Only in a thread for which exit_key_make() has been true. */
+static pthread_key_t
+exit_key(void)
 {
-    exit_key_made = pthread_key_create(&exit_key, run_exit_hooks) == 0;
+    return atomic_load_explicit(&exit_key_known, memory_order_acquire) - 1;
+}
+
+/* Without a lock, which a fork() might copy while it is held: of two threads
+ * that come here at once, one makes a key in vain. */
+static bool
+exit_key_make(void)
+{
+    unsigned known =
+        atomic_load_explicit(&exit_key_known, memory_order_acquire);
+    pthread_key_t key;
+
+    if (known)
+        return true;
+    if (pthread_key_create(&key, run_exit_hooks) != 0)
+        return false;
+    if (!atomic_compare_exchange_strong_explicit(&exit_key_known, &known,
+                                                 key + 1, memory_order_acq_rel,
+                                                 memory_order_acquire))
+        (void)pthread_key_delete(key);
+    return true;
 }
 
 bool
@@ -186,11 +237,10 @@ os_at_thread_exit(struct os_exit_hook *hook)
 {
     if (hook->registered)
         return true;
-    pthread_once(&exit_once, make_exit_key);
-    if (!exit_key_made)
+    if (!exit_key_make())
         return false;
-    hook->next = pthread_getspecific(exit_key);
-    if (pthread_setspecific(exit_key, hook) != 0)
+    hook->next = pthread_getspecific(exit_key());
+    if (pthread_setspecific(exit_key(), hook) != 0)
         return false;
     hook->registered = true;
     return true;
@@ -204,9 +254,9 @@ os_cancel_exit_hook(struct os_exit_hook *hook)
     if (!hook->registered)
         return;
     hook->registered = false;
-    at = pthread_getspecific(exit_key);
+    at = pthread_getspecific(exit_key());
     if (at == hook) {
-        (void)pthread_setspecific(exit_key, hook->next);
+        (void)pthread_setspecific(exit_key(), hook->next);
         return;
     }
     while (at->next != hook)
@@ -214,8 +264,8 @@ os_cancel_exit_hook(struct os_exit_hook *hook)
     at->next = hook->next;
 }
 
-void
+bool
 os_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 {
-    (void)pthread_atfork(before, parent, child);
+    return pthread_atfork(before, parent, child) == 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the core asks of Linux: the only system calls of the project are made
- * in os.c. All sizes are in bytes and multiples of the page size. Any thread
- * may call any function.
+ * in os.c, and those that concern signals in segv.c. All sizes are in bytes and
+ * multiples of the page size. Any thread may call any function.
  */
 #ifndef COPOOL_OS_H
 #define COPOOL_OS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "copool.h"
 
@@ -31,19 +32,25 @@ size_t os_page_size(void);
  * huge pages (one of which would make every stack cost 2 MiB), and named
  * "copool" in /proc/self/maps. NULL if refused. */
 void *os_map(size_t size);
-void os_unmap(void *base, size_t size);
+
+/* False if refused, which the kernel does when the range lies in the middle of
+ * a mapping and there may be no more of these. Then all is as before, but the
+ * pages of the range are given back as by os_discard(). */
+bool os_unmap(void *base, size_t size);
 
 /* Makes an access to the range a fault. False if refused: for
- * CO_GUARD_MPROTECT by the limit on mappings. */
+ * CO_GUARD_MPROTECT by the limit on mappings. Then the range is as before. */
 bool os_guard(void *low, size_t size, enum co_guard guard);
 
 /* CO_GUARD_AUTO becomes the guard that this kernel offers; others return as
- * they are, or CO_GUARD_COUNT if the kernel lacks them. */
+ * they are, or CO_GUARD_COUNT if the kernel lacks them. For want of memory
+ * CO_GUARD_MADVISE counts as lacking, until the next call. */
 enum co_guard os_resolve_guard(enum co_guard guard);
 
 /* Gives the pages of the range back; they read as zero when touched again.
- * Guards in the range stay. */
-void os_discard(void *low, size_t size);
+ * Guards in the range stay. False if refused, as it is for memory that the
+ * program has locked: then the pages are as before. */
+bool os_discard(void *low, size_t size);
 
 /* The number of mappings that this process may have. */
 size_t os_max_mappings(void);
@@ -54,6 +61,13 @@ void *os_stack_top(unsigned long thread);
 
 /* The size of the machine's memory. */
 size_t os_memory(void);
+
+/* Milliseconds since some moment, to within ten; never 0. Makes no system call.
+ */
+uint64_t os_clock_ms(void);
+
+/* The size of a stack for signal handlers. */
+size_t os_signal_stack_size(void);
 
 /* Calls run(hook) in the current thread when it exits, after which the hook
  * is no longer registered. The hook is the caller's and must live until then;
@@ -70,8 +84,9 @@ bool os_at_thread_exit(struct os_exit_hook *hook);
 void os_cancel_exit_hook(struct os_exit_hook *hook);
 
 /* Calls before() ahead of every fork() of this process from now on, then
- * parent() in this process and child() in the new one. */
-void os_around_fork(void (*before)(void), void (*parent)(void),
+ * parent() in this process and child() in the new one. False if out of memory.
+ */
+bool os_around_fork(void (*before)(void), void (*parent)(void),
                     void (*child)(void));
 
 #endif

@@ -270,10 +270,20 @@ after_fork_in_child(void)
 
 /* --- the pool ----------------------------------------------------------- */
 
-static void
+/* The lock is not held when those above run. */
+static bool
 register_fork(void)
 {
-    os_around_fork(before_fork, after_fork, after_fork_in_child);
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool done;
+    bool ok;
+
+    pthread_mutex_lock(&lock);
+    if (!done)
+        done = os_around_fork(before_fork, after_fork, after_fork_in_child);
+    ok = done;
+    pthread_mutex_unlock(&lock);
+    return ok;
 }
 
 void
@@ -285,6 +295,7 @@ co_pool_options_init(struct co_pool_options *options)
         .stack_size = 256 * 1024,
         .batch = 64,
         .max_idle = 4096,
+        .idle_ms = 250,
         /* With two pages each they would fill the machine. */
         .max_blocks = os_memory() / (2 * os_page_size()),
     };
@@ -326,13 +337,14 @@ resolve(struct co_pool_options *o)
 enum co_status
 co_pool_create(const struct co_pool_options *options, co_pool **result)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct co_pool_options o = *options;
     enum co_status status = resolve(&o);
     struct pool *pool;
 
     if (status != CO_OK)
         return status;
+    if (!register_fork())
+        return CO_NO_MEMORY;
     pool = aligned_alloc(alignof(struct pool), sizeof *pool);
     if (!pool)
         return CO_NO_MEMORY;
@@ -345,7 +357,7 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
                           .guard = o.guard,
                           .max_blocks = o.max_blocks,
                           .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
-                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 16,
+                          .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 11,
                           .keep_empty = o.policy != CO_POLICY_NONE,
                       });
     if (status != CO_OK)
@@ -358,7 +370,6 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
     pool->batch = o.batch;
     pool->max_size = o.batch;
 
-    pthread_once(&once, register_fork);
     pthread_mutex_lock(&registry_lock);
     pool->next = registry;
     registry = pool;

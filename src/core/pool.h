@@ -26,9 +26,17 @@ struct pool_local {
     _Atomic(struct pool *) pool;
     struct pool_local *next_of_thread;
     struct pool_local *next_of_pool, **link_of_pool;
-    struct list loaded, previous; /* magazine: at most a batch in each */
-    struct block *alloc_pool;     /* release */
     _Atomic(uint64_t) created, reused, finished;
+    struct block *alloc_pool; /* release */
+
+    /* magazine: at most a batch in each list. Until `finished` is put_until,
+     * `loaded` has room for one more, and there is nothing else to do. */
+    struct list loaded, previous;
+    uint64_t put_until;
+    /* What was seen of the pool's counts, and whether `previous` has changed
+     * since. */
+    unsigned intervals, reclaims;
+    bool previous_changed;
 };
 
 struct pool_policy {
@@ -78,6 +86,14 @@ struct pool {
     size_t max_size;
     struct store warm, cold; /* magazine */
     _Atomic(size_t) stored;  /* blocks in both; changed under the lock */
+
+    /* magazine, changed under the lock: what the store has not needed lately.
+     * Time is cut into intervals from when a batch leaves a thread until there
+     * is nothing in the store. */
+    size_t least_stored;     /* in this interval */
+    _Atomic(uint64_t) since; /* when it began, by os_clock_ms(); 0 for none */
+    _Atomic(unsigned) intervals, reclaims; /* those that have ended; of these,
+                                              those that gave blocks back */
 
     /* release: on a line of its own, every thread writes here */
     alignas(64) struct shared_list release_pool;

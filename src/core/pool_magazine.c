@@ -11,6 +11,11 @@
  * as they were left, for flows in which one thread makes and another finishes
  * and for crowds of a thousand that come and go; further ones are in excess of
  * what flows, so the deep pages of their stacks are given back to the kernel.
+ *
+ * What the store did not need for a whole interval is given back too (the
+ * article's working set). There is no thread or timer for that: an interval
+ * ends when a coroutine finishes on the slow path, which is taken more often
+ * while the store is not empty.
  */
 #include "pool.h"
 
@@ -46,10 +51,25 @@ stored(struct pool *pool)
     return atomic_load_explicit(&pool->stored, memory_order_relaxed);
 }
 
+/* Under the lock. */
 static void
 set_stored(struct pool *pool, size_t n)
 {
     atomic_store_explicit(&pool->stored, n, memory_order_relaxed);
+    if (n < pool->least_stored)
+        pool->least_stored = n;
+}
+
+static uint64_t
+interval_begin(struct pool *pool)
+{
+    return atomic_load_explicit(&pool->since, memory_order_relaxed);
+}
+
+static void
+set_interval_begin(struct pool *pool, uint64_t since)
+{
+    atomic_store_explicit(&pool->since, since, memory_order_relaxed);
 }
 
 /* The newest batch, or NULL. */
@@ -78,6 +98,16 @@ store_add(struct pool *pool, struct store *store, struct block *batch)
     set_stored(pool, stored(pool) + batch->batch_length);
 }
 
+/* Under the lock. */
+static void
+begin_intervals(struct pool *pool)
+{
+    if (pool->options.idle_ms && !interval_begin(pool)) {
+        pool->least_stored = 0;
+        set_interval_begin(pool, os_clock_ms());
+    }
+}
+
 static bool
 store_has_room(struct pool *pool, const struct block *batch)
 {
@@ -94,6 +124,7 @@ store_give_batch(struct pool *pool, struct block *batch)
     bool room, warm;
 
     pool_lock(pool);
+    begin_intervals(pool);
     room = store_has_room(pool, batch);
     warm = room && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
     if (warm)
@@ -137,7 +168,95 @@ store_give(struct pool *pool, struct list *list)
         store_give_batch(pool, batch);
 }
 
+/* --- giving back what is idle ------------------------------------------- */
+
+/* Takes the batches that lay in the store all through the interval, which has
+ * ended, and begins the next one; there is none when nothing is left to watch.
+ * Under the lock. */
+static struct block *
+take_idle(struct pool *pool, uint64_t now)
+{
+    struct block *idle = NULL, *batch;
+    size_t n = pool->least_stored, left = n;
+
+    for (;;) {
+        struct store *store = pool->cold.top ? &pool->cold : &pool->warm;
+
+        if (!store->top || store->top->batch_length > left)
+            break;
+        batch = store_pop(store);
+        left -= batch->batch_length;
+        batch->next_batch = idle;
+        idle = batch;
+    }
+    set_stored(pool, stored(pool) - (n - left));
+    pool->least_stored = stored(pool);
+    set_interval_begin(pool, idle || stored(pool) ? now : 0);
+    atomic_fetch_add_explicit(&pool->intervals, 1, memory_order_relaxed);
+    if (idle)
+        atomic_fetch_add_explicit(&pool->reclaims, 1, memory_order_relaxed);
+    return idle;
+}
+
+/* Ends the interval if it is over. */
+static void
+reclaim(struct pool *pool)
+{
+    uint64_t since = interval_begin(pool), now = os_clock_ms();
+    struct block *idle = NULL, *batch;
+
+    if (!since || now - since < pool->options.idle_ms)
+        return;
+    pool_lock(pool);
+    if (since == interval_begin(pool))
+        idle = take_idle(pool, now);
+    pool_unlock(pool);
+    while ((batch = idle) != NULL) {
+        idle = batch->next_batch;
+        pool_destroy_chain(pool, batch);
+    }
+    arena_trim(&pool->arena);
+}
+
+/* The same for what the thread keeps, once in an interval: a magazine that was
+ * not in use, and the deep pages in the other one if a crowd has gone. */
+static void
+reclaim_local(struct pool *pool, struct pool_local *local)
+{
+    unsigned intervals =
+        atomic_load_explicit(&pool->intervals, memory_order_relaxed);
+    unsigned reclaims =
+        atomic_load_explicit(&pool->reclaims, memory_order_relaxed);
+    struct block *block;
+
+    if (local->intervals == intervals)
+        return;
+    local->intervals = intervals;
+    if (!local->previous_changed)
+        pool_destroy_chain(pool, take_list(&local->previous));
+    local->previous_changed = false;
+    if (local->reclaims != reclaims)
+        for (block = local->loaded.head; block; block = block->next)
+            arena_discard_deep(&pool->arena, block);
+    local->reclaims = reclaims;
+}
+
 /* --- the magazines ------------------------------------------------------ */
+
+/* How many finish until the clock is looked at, in an interval. */
+enum { LOOK_AFTER = 8 };
+
+/* To be called when `loaded` may have grown otherwise than by a put. */
+static void
+set_put_until(struct pool *pool, struct pool_local *local)
+{
+    size_t room = pool->batch - list_length(&local->loaded);
+
+    if (interval_begin(pool) && room > LOOK_AFTER)
+        room = LOOK_AFTER;
+    local->put_until =
+        atomic_load_explicit(&local->finished, memory_order_relaxed) + room;
+}
 
 static struct block *
 hand_out(struct pool_local *local)
@@ -162,15 +281,16 @@ get_slow(struct pool *pool, enum co_status *status)
         return hand_out(local);
     if (local->previous.head) {
         list_move(&local->loaded, &local->previous);
-        return hand_out(local);
-    }
-    batch = store_take(pool);
-    if (batch) {
+        local->previous_changed = true;
+    } else {
+        batch = store_take(pool);
+        if (!batch)
+            return pool_get_fresh(pool, local, status);
         local->loaded.head = batch;
         list_set_length(&local->loaded, batch->batch_length);
-        return hand_out(local);
     }
-    return pool_get_fresh(pool, local, status);
+    set_put_until(pool, local);
+    return hand_out(local);
 }
 
 static struct block *
@@ -196,9 +316,15 @@ put_slow(struct pool *pool, struct block *block)
     if (list_length(&local->loaded) >= pool->batch) {
         store_give(pool, &local->previous);
         list_move(&local->previous, &local->loaded);
+        local->previous_changed = true;
     }
     pool_count(&local->finished);
     list_push(&local->loaded, block);
+    if (interval_begin(pool)) {
+        reclaim(pool);
+        reclaim_local(pool, local);
+    }
+    set_put_until(pool, local);
 }
 
 static void
@@ -206,11 +332,16 @@ magazine_put(struct pool *pool, struct block *block)
 {
     struct pool_local *local = pool_local_last;
 
-    if (CO_LIKELY(local && pool_local_is_of(local, pool) &&
-                  list_length(&local->loaded) < pool->batch)) {
-        pool_count(&local->finished);
-        list_push(&local->loaded, block);
-        return;
+    if (CO_LIKELY(local && pool_local_is_of(local, pool))) {
+        uint64_t finished =
+            atomic_load_explicit(&local->finished, memory_order_relaxed);
+
+        if (CO_LIKELY(finished < local->put_until)) {
+            atomic_store_explicit(&local->finished, finished + 1,
+                                  memory_order_relaxed);
+            list_push(&local->loaded, block);
+            return;
+        }
     }
     put_slow(pool, block);
 }
@@ -273,7 +404,11 @@ magazine_walk_local(struct pool_local *local)
     size_t loaded = pool_chain_length(local->loaded.head);
     size_t previous = pool_chain_length(local->previous.head);
     unsigned batch = atomic_load(&local->pool)->batch;
+    uint64_t finished = atomic_load(&local->finished);
 
+    if (local->put_until > finished &&
+        local->put_until - finished > batch - loaded)
+        return SIZE_MAX;
     if (loaded != list_length(&local->loaded) ||
         previous != list_length(&local->previous) || loaded > batch ||
         previous > batch)

@@ -362,6 +362,7 @@ test_pool(enum co_policy policy, unsigned batch)
     options.batch = batch;
     options.guard = CO_GUARD_NONE;
     options.stack_size = 64 * 1024;
+    options.idle_ms = 0;
     REQUIRE(co_pool_create(&options, &pool) == CO_OK);
     return pool;
 }

@@ -141,7 +141,8 @@ unsigned test_rounds(unsigned n);
 
 /* --- pools -------------------------------------------------------------- */
 
-/* All defaults but these two, and guards that every kernel has. */
+/* All defaults but these two, guards that every kernel has, and nothing that
+ * depends on the time. */
 co_pool *test_pool(enum co_policy policy, unsigned batch);
 
 /* Walks the pool, then destroys it; expects both to go well. */

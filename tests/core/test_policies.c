@@ -27,6 +27,7 @@ options_of(enum co_policy policy)
     options.batch = batch;
     options.guard = CO_GUARD_NONE;
     options.stack_size = 64 * 1024;
+    options.idle_ms = 0;
     return options;
 }
 
@@ -696,6 +697,121 @@ magazine_cold_blocks_lose_their_deep_pages(void)
 }
 
 static void
+begin_timed(unsigned idle_ms)
+{
+    struct co_pool_options options = options_of(CO_POLICY_MAGAZINE);
+
+    options.idle_ms = idle_ms;
+    begin_with(&options);
+}
+
+static bool
+has_intervals(void)
+{
+    return atomic_load(&pool->since) != 0;
+}
+
+/* One at a time until so many intervals have ended, or there are none. */
+static void
+use_a_little(unsigned intervals)
+{
+    uint64_t deadline = os_clock_ms() + 20000;
+    unsigned last = atomic_load(&pool->intervals) + intervals;
+
+    while (has_intervals() && atomic_load(&pool->intervals) < last) {
+        pool_put(pool, test_get(pool));
+        REQUIRE(os_clock_ms() < deadline);
+    }
+}
+
+static bool
+is_mapped_and_resident(char *page)
+{
+    unsigned char in = 0;
+
+    return mincore(page, os_page_size(), &in) == 0 && in & 1;
+}
+
+static void
+magazine_gives_back_what_a_crowd_left(void)
+{
+    static char *lows[MOST];
+    unsigned n = WARM + 4 * batch, i;
+    size_t stack = 0;
+
+    begin_timed(1);
+    take(0, n);
+    for (i = 0; i < n; i++) {
+        lows[i] = held[i]->low;
+        lows[i][0] = 1;
+    }
+    give(5, n - 5);
+    use_a_little(INT_MAX);
+    EXPECT(!has_intervals());
+    EXPECT_EQ(test_stats(pool).idle_shared, 0);
+    EXPECT_EQ(list_length(&pool->locals->previous), 0);
+    EXPECT(list_length(&pool->locals->loaded) <= batch);
+    for (i = 5; i < n; i++)
+        stack += is_mapped_and_resident(lows[i]);
+    EXPECT_EQ(stack, 0);
+    for (i = 0; i < 5; i++)
+        stack += is_mapped_and_resident(lows[i]);
+    EXPECT_EQ(stack, 5);
+    give(0, 5);
+    end();
+}
+
+/* Slabs that nobody uses are unmapped, even if the store took nothing. */
+static void
+magazine_unmaps_what_a_crowd_left(void)
+{
+    struct co_pool_options options = options_of(CO_POLICY_MAGAZINE);
+
+    options.idle_ms = 1;
+    options.max_idle = 0;
+    begin_with(&options);
+    take(0, MOST);
+    EXPECT_EQ(test_stats(pool).slabs, 6);
+    give(0, MOST);
+    use_a_little(INT_MAX);
+    EXPECT(!has_intervals());
+    EXPECT(test_stats(pool).slabs <= 2);
+    end();
+}
+
+static void
+magazine_keeps_what_a_crowd_comes_back_for(void)
+{
+    unsigned n = WARM / 2, discards, i;
+    uint64_t deadline = os_clock_ms() + 20000;
+
+    begin_timed(200);
+    for (i = 0; atomic_load(&pool->intervals) < 3; i++) {
+        take(0, n);
+        give(0, n);
+        REQUIRE(os_clock_ms() < deadline);
+    }
+    EXPECT_HANDED_OUT((uint64_t)i * n, (uint64_t)(i - 1) * n);
+    EXPECT_EQ(test_stats(pool).discards, 0);
+    EXPECT(has_intervals());
+
+    /* Half of them do not come back. */
+    deadline = os_clock_ms() + 20000;
+    for (i = atomic_load(&pool->intervals);
+         atomic_load(&pool->intervals) < i + 3;) {
+        take(0, n / 2);
+        give(0, n / 2);
+        REQUIRE(os_clock_ms() < deadline);
+    }
+    EXPECT(test_stats(pool).vacant > 0 || test_stats(pool).slabs < 4);
+    EXPECT(pool->arena.out >= n / 2);
+    discards = (unsigned)test_stats(pool).discards;
+    use_a_little(0);
+    EXPECT_EQ(test_stats(pool).discards, discards);
+    end();
+}
+
+static void
 magazine_trim_empties_all(void)
 {
     unsigned n = WARM + 3 * batch;
@@ -1006,6 +1122,9 @@ pool_is_destroyed_under_an_idle_thread(void)
     DO(magazine_moves_batches_between_threads)                                 \
     DO(magazine_store_keeps_max_idle)                                          \
     DO(magazine_cold_blocks_lose_their_deep_pages)                             \
+    DO(magazine_gives_back_what_a_crowd_left)                                  \
+    DO(magazine_unmaps_what_a_crowd_left)                                      \
+    DO(magazine_keeps_what_a_crowd_comes_back_for)                             \
     DO(magazine_trim_empties_all)                                              \
     DO(magazine_trim_counts_what_no_store_took)                                \
     DO(magazine_ignores_adjust)                                                \

@@ -103,6 +103,49 @@ threads_leave_nothing_behind(void)
     end();
 }
 
+/* Fewer where each takes milliseconds. */
+enum { CROWD_OF_THREAD = SANITIZED ? 200 : 1000 };
+
+static void
+run_a_crowd(void)
+{
+    static co_t *all[CROWD_OF_THREAD];
+    unsigned i;
+
+    for (i = 0; i < CROWD_OF_THREAD; i++) {
+        all[i] = make(yield_once);
+        EXPECT_EQ(co_enter(all[i], NULL, NULL), CO_OK);
+    }
+    for (i = 0; i < CROWD_OF_THREAD; i++)
+        EXPECT_EQ(co_enter(all[i], NULL, NULL), CO_FINISHED);
+}
+
+/* SCALE_THREADS says how many, for `make test-scale`. */
+static void
+crowds_of_threads_reuse_what_dead_ones_left(void)
+{
+    const char *asked = getenv("SCALE_THREADS");
+    unsigned threads = asked ? (unsigned)atoi(asked) : test_rounds(500), i;
+    struct co_pool_stats s, first;
+
+    policy = CO_POLICY_MAGAZINE;
+    begin(64);
+    test_thread(run_a_crowd);
+    first = test_stats(pool);
+    for (i = 1; i < threads; i++)
+        test_thread(run_a_crowd);
+    s = test_stats(pool);
+    EXPECT_EQ(s.created, (uint64_t)threads * CROWD_OF_THREAD);
+    EXPECT_EQ(s.created - s.reused, CROWD_OF_THREAD);
+    EXPECT_EQ(s.peak, CROWD_OF_THREAD);
+    EXPECT_EQ(s.slabs, first.slabs);
+    EXPECT_EQ(s.mapped_bytes, first.mapped_bytes);
+    EXPECT_EQ(s.discards, first.discards);
+    EXPECT_EQ(s.idle_shared, CROWD_OF_THREAD);
+    EXPECT(pool->locals == NULL);
+    end();
+}
+
 static void
 run_fifty_alone(void)
 {
@@ -719,6 +762,7 @@ main(int argc, char **argv)
     TEST(name##_none), TEST(name##_mutex), TEST(name##_release),               \
         TEST(name##_magazine),
     static const struct test tests[] = {
+        TEST(crowds_of_threads_reuse_what_dead_ones_left),
         TEST(each_pushed_node_is_taken_once),
         TEST(pool_is_destroyed_while_its_users_use_others),
         FOR_TESTS_OF_ALL_POLICIES(ALL) TESTS_END,

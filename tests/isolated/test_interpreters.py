@@ -225,7 +225,7 @@ def ratios():
     return 2 * one / two, run_processes() / two
 ratios()
 rounds = [ratios() for _ in range(25)]
-more, like_processes = map(statistics.median, zip(*rounds))
+more, like_processes = (statistics.quantiles(r, n=4)[2] for r in zip(*rounds))
 print(f"{more:.2f} {like_processes:.2f}")
 for p in processes:
     print(file=p.stdin, flush=True)

@@ -247,6 +247,40 @@ thread.join()
 """,
         ["True", "status 5", "left True"],
     ),
+    "while a thread runs in one that has been suspended elsewhere": (
+        """
+inside, leave = threading.Event(), threading.Event()
+def deep(n, *args):
+    return deep(n - 1, n, *args) if n else yield_()
+def wide(n, *args):
+    a = b = c = d = e = f = g = h = n
+    if n:
+        return wide(n - 1, *range(n))
+    inside.set()
+    leave.wait()
+def runs():
+    deep(40)
+    wide(40)
+def work():
+    co = Coroutine(runs)
+    co.enter()
+    co.enter()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+    inside.wait()
+    inside.clear()
+pid = os.fork()
+if not pid:
+    gc.collect()
+    say(works())
+    sys.exit(0)
+say("status", waits(pid))
+leave.set()
+for thread in threads: thread.join()
+""",
+        ["True", "status 0"],
+    ),
     "grandchildren, each inside one more": (
         """
 def forks(n):

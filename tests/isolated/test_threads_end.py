@@ -29,6 +29,31 @@ def run(fn):
 """
 
 SCRIPTS = {
+    "a thread ends before a chain that a frame leads to": (
+        """
+warnings.simplefilter("ignore")  # its stack is leaked
+frames, back = [], []
+def body():
+    frames.append(sys._getframe())
+    while True:
+        try:
+            yield_()
+        except copool.CoroutineExit:
+            pass
+def work():
+    co = Coroutine(body)
+    co.enter()
+    back.append(co)
+run(work)
+blank = [bytes(1000) for _ in range(1000)]  # where the thread state was
+frame = frames[0]
+while frame:
+    print(frame.f_code.co_name)
+    frame = frame.f_back
+print(back[0].state)
+""",
+        ["body", "finished"],
+    ),
     "thread ends with suspended ones": (
         """
 kept = []
@@ -227,6 +252,10 @@ other = copool.Coroutine(copool.yield_)
 other.enter()
 del other
 assert list(copool.Coroutine(lambda: copool.yield_(2))) == [2]
+class Thing:
+    pass
+import weakref
+assert weakref.ref(Thing())() is None  # freed at once, on whatever stack
 '''
 def run():
     interpreter = create()

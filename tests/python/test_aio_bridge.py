@@ -323,6 +323,26 @@ def test_the_context_is_the_drivers_as_in_a_plain_await():
     assert var.get() == "unset"
 
 
+@pytest.mark.parametrize("step", ["send", "throw"])
+def test_a_greenlet_without_a_context_gets_one_as_the_driver(step):
+    var = contextvars.ContextVar("var", default="unset")
+
+    def call():
+        with contextlib.suppress(KeyError):
+            await_(Step())
+        var.set("set below")
+
+    def drive():
+        with contextlib.suppress(StopIteration):
+            b.throw(KeyError) if step == "throw" else b.send(None)
+        return var.get()
+
+    b = run_sync(call)
+    b.send(None)
+    assert _greenlet_names()["greenlet"](drive).switch() == "set below"
+    assert var.get() == "unset"
+
+
 def test_a_context_that_the_call_entered_stays_its_own():
     var = contextvars.ContextVar("var", default="unset")
 
@@ -975,6 +995,36 @@ def test_a_finalizer_that_the_collector_calls_cannot_wait(unraisable):
     assert finish(b) == "after"
     assert log == ["no wait", "own driver"]
     assert ["garbage collector" in str(e) for e in unraisable] == [True]
+
+
+def test_a_collection_in_another_thread_keeps_nobody_from_waiting():
+    class Thing:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            collecting.set()
+            waited.wait(10)
+
+    def work():
+        Thing()
+        gc.collect()
+
+    def fn():
+        thread.start()
+        assert collecting.wait(10)
+        return await_(Step("waits"))
+
+    collecting, waited = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work)
+    gc.collect()
+    b = run_sync(fn)
+    try:
+        assert b.send(None) == "waits"
+    finally:
+        waited.set()
+        thread.join()
+    assert finish(b, "end") == "end"
 
 
 def test_a_signal_handler_below_a_call_can_wait():

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -220,7 +221,9 @@ class TestThisProcess:
             "except ImportError:\n"
             "    import _xxsubinterpreters as interpreters\n"
             "    run = interpreters.run_string\n"
-            f"print(run(interpreters.create(), {inside!r}))\n"
+            "id = interpreters.create()\n"
+            f"print(run(id, {inside!r}))\n"
+            "interpreters.destroy(id)\n"
         )
         message, result = printed(code)
         assert "main interpreter only" in message
@@ -285,7 +288,13 @@ class TestChildren:
             child(WHOSE, "-I"),
             child(WHOSE, environ=only("PYTHONPATH")),
             child(WHOSE, "-I", environ=only("COPOOL_GREENLET")),
-            child(WHOSE, environ=HANDED_PATH),
+            pytest.param(
+                child(WHOSE, environ=HANDED_PATH),
+                marks=pytest.mark.skipif(
+                    find_spec("sitecustomize") is not None,
+                    reason="this Python has a sitecustomize, which goes first then",
+                ),
+            ),
             child(child(WHOSE)),
             child(child(WHOSE, environ=only("PYTHONPATH")), "-I"),
             child(child(WHOSE, "-I"), environ=only("PYTHONPATH")),
@@ -388,6 +397,7 @@ class TestChildren:
             "import sys\n"
             f"sys.path[:0] = [{str(tmp_path)!r}, {str(INHERIT)!r}]\n"
             "import greenlet, site\n"
+            "sys.modules.pop('sitecustomize', None)  # Debian's Python has one\n"
             "site.execsitecustomize()\n"
             "print('goes on')\n"
         )
@@ -472,5 +482,9 @@ class TestSitecustomize:
 
     def test_one_that_the_program_has_is_imported(self, tmp_path):
         (tmp_path / "sitecustomize.py").write_text("mine = 'its'\n")
-        code = "import sitecustomize; print(sitecustomize.mine)"
+        code = (
+            "import sys\n"
+            "sys.modules.pop('sitecustomize', None)  # Debian's Python has one\n"
+            "import sitecustomize; print(sitecustomize.mine)\n"
+        )
         assert printed(INSTALL + code, cwd=tmp_path) == ["its"]

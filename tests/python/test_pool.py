@@ -222,6 +222,7 @@ def with_environment(**variables):
 def test_environment_variables():
     code, out, _ = with_environment(
         COPOOL_POLICY="release",
+        COPOOL_GUARD="none",
         COPOOL_BATCH="5",
         COPOOL_STACK_SIZE=str(3 << 20),
         COPOOL_MAX_BLOCKS="99",
@@ -229,6 +230,7 @@ def test_environment_variables():
     assert code == 0
     for setting in (
         "('policy', 'release')",
+        "('guard', 'none')",
         "('batch', 5)",
         f"('stack_size', {3 << 20})",
         "('max_blocks', 99)",
@@ -244,6 +246,7 @@ def test_empty_environment_variables_count_as_unset():
     ("variable", "value", "text"),
     [
         ("COPOOL_POLICY", "best", "ValueError: no pool policy 'best'"),
+        ("COPOOL_GUARD", "dog", "ValueError: no guard 'dog'"),
         ("COPOOL_BATCH", "many", "COPOOL_BATCH must be a whole number, not 'many'"),
         ("COPOOL_BATCH", "0", "batch must be from 1 to 4096, not 0"),
         ("COPOOL_STACK_SIZE", "1M", "COPOOL_STACK_SIZE must be a whole number"),

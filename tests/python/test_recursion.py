@@ -77,7 +77,10 @@ def generators():
 
 
 def executes():
-    exec("executes()", {"executes": executes})
+    try:
+        exec("executes()", {"executes": executes})
+    except MemoryError as error:  # what the parser says from 3.14 on
+        raise RecursionError from error
 
 
 def coroutine_in_python_calls():
@@ -132,6 +135,22 @@ def test_recursion_error_below_a_high_limit(name):
             Coroutine(ENDLESS[name]).enter()
     finally:
         sys.setrecursionlimit(before)
+
+
+@pytest.fixture
+def least_stack(settings):
+    with pytest.raises(ValueError, match="CPython needs at least") as caught:
+        copool.configure(stack_size=1)
+    least = int(str(caught.value).split()[-1])
+    copool.configure(stack_size=least)
+    return least
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_recursion_error_on_the_least_stack(least_stack, name):
+    assert least_stack <= 512 * 1024  # what a crowd is made with
+    with pytest.raises(RecursionError):
+        Coroutine(ENDLESS[name]).enter()
 
 
 def test_as_deep_as_outside():
@@ -196,6 +215,44 @@ def test_limit_set_inside_counts_outside():
     assert (high - low, depth()) == (200, high)
 
 
+@pytest.mark.parametrize("between", [list, yield_], ids=["at once", "later"])
+@pytest.mark.parametrize("name", ["sorted", "compiling", "comparison"])
+def test_limit_raised_and_lowered_inside(name, between):
+    endless = {
+        "sorted": sort_by_key,
+        "compiling": lambda: compile("-" * 50_000 + "1", "", "eval"),
+        "comparison": ENDLESS["comparison"],
+    }
+
+    def body():
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(10**6)
+        try:
+            between()
+            with pytest.raises((RecursionError, MemoryError)):
+                endless[name]()
+            between()
+        finally:
+            sys.setrecursionlimit(before)
+        return depth()
+
+    co = Coroutine(body)
+    while not co.done:
+        deep = co.enter()
+    assert sys.getrecursionlimit() - 10 < deep < sys.getrecursionlimit()
+
+
+def test_limit_below_the_depth_of_a_coroutine_is_refused():
+    def descend(n):
+        if n:
+            return descend(n - 1)
+        with pytest.raises(RecursionError, match=r"recursion depth 10\d"):
+            sys.setrecursionlimit(50)
+        return sys.getrecursionlimit()
+
+    assert Coroutine(descend).enter(100) == sys.getrecursionlimit()
+
+
 def test_recovers_and_switches_after_an_overflow():
     def body():
         for _ in range(3):
@@ -257,12 +314,14 @@ class Slotted:
         self.held = held
 
 
-@pytest.mark.parametrize(
+CONTAINERS = pytest.mark.parametrize(
     "make",
     [lambda x: [x], lambda x: (x,), lambda x: {1: x}, Holder, Slotted],
     ids=["list", "tuple", "dict", "object", "slots"],
 )
-def test_freeing_deep_containers(make):
+
+
+def free_deep(make):
     def body():
         thing = nested(make, 300_000)
         yield_()
@@ -272,6 +331,16 @@ def test_freeing_deep_containers(make):
     co = Coroutine(body)
     co.enter()
     assert co.enter() == "freed"
+
+
+@CONTAINERS
+def test_freeing_deep_containers(make):
+    free_deep(make)
+
+
+@CONTAINERS
+def test_freeing_deep_containers_on_the_least_stack(least_stack, make):
+    free_deep(make)
 
 
 def test_dropping_a_chain_of_suspended_coroutines():

@@ -213,9 +213,7 @@ def test_a_null_byte_in_a_script_is_a_syntax_error(tmp_path):
 
 @pytest.mark.parametrize("words", [["p.py"], ["-m", "p"]], ids=" ".join)
 def test_an_interrupt_from_outside_ends_it_by_the_signal(tmp_path, words):
-    (tmp_path / "p.py").write_text(
-        "import signal\nprint('ready', flush=True)\nwhile True:\n    signal.pause()\n"
-    )
+    (tmp_path / "p.py").write_text("print('ready', flush=True)\nwhile True: pass\n")
     with subprocess.Popen(
         [COPOOL, "run", *words],
         cwd=tmp_path,

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "overflow.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "module.h"
+#include "segv.h"
+#include "strand.h"
+
+/* --- in the handler ----------------------------------------------------- */
+
+/* From here to the next line of this kind nothing may take a lock, allocate or
+ * touch what the faulting thread may have been in the middle of changing. What
+ * is read of Python objects does not change while they are called. */
+
+struct text {
+    char bytes[1024];
+    size_t length;
+};
+
+static void
+put_char(struct text *text, unsigned c)
+{
+    if (text->length < sizeof text->bytes)
+        text->bytes[text->length++] = (char)c;
+}
+
+static void
+put(struct text *text, const char *string)
+{
+    while (*string)
+        put_char(text, (unsigned char)*string++);
+}
+
+static void
+put_number(struct text *text, uintptr_t n, unsigned base)
+{
+    char digits[20];
+    int i = 0;
+
+    do
+        digits[i++] = "0123456789abcdef"[n % base];
+    while (n /= base);
+    while (i)
+        put_char(text, (unsigned char)digits[--i]);
+}
+
+/* In UTF-8. */
+static void
+put_unicode(struct text *text, PyObject *string)
+{
+    int kind = PyUnicode_KIND(string);
+    const void *data = PyUnicode_DATA(string);
+
+    for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(string) && i < 200; i++) {
+        Py_UCS4 c = PyUnicode_READ(kind, data, i);
+
+        if (c < 0x20 || c == 0x7f) {
+            put_char(text, '?');
+        } else if (c < 0x80) {
+            put_char(text, c);
+        } else if (c < 0x800) {
+            put_char(text, 0xc0 | c >> 6);
+            put_char(text, 0x80 | (c & 0x3f));
+        } else if (c < 0x10000) {
+            put_char(text, 0xe0 | c >> 12);
+            put_char(text, 0x80 | (c >> 6 & 0x3f));
+            put_char(text, 0x80 | (c & 0x3f));
+        } else {
+            put_char(text, 0xf0 | c >> 18);
+            put_char(text, 0x80 | (c >> 12 & 0x3f));
+            put_char(text, 0x80 | (c >> 6 & 0x3f));
+            put_char(text, 0x80 | (c & 0x3f));
+        }
+    }
+}
+
+/* " of walk"; nothing if there is no name. */
+static void
+put_callee(struct text *text, PyObject *callee)
+{
+    PyObject *name;
+
+    while (callee && PyMethod_Check(callee))
+        callee = PyMethod_GET_FUNCTION(callee);
+    if (!callee)
+        return;
+    put(text, " of ");
+    if (PyFunction_Check(callee)) {
+        put_unicode(text, ((PyFunctionObject *)callee)->func_qualname);
+    } else if (PyCFunction_Check(callee)) {
+        put(text, ((PyCFunctionObject *)callee)->m_ml->ml_name);
+    } else if (PyType_Check(callee)) {
+        put(text, ((PyTypeObject *)callee)->tp_name);
+    } else if ((name = tstate_coroutine_name(callee)) != NULL) {
+        put_unicode(text, name);
+    } else {
+        put(text, "a ");
+        put(text, Py_TYPE(callee)->tp_name);
+    }
+}
+
+enum { MIB = 1024 * 1024 };
+
+static void
+say(const struct strand *s)
+{
+    size_t size = s->pool->arena.geometry.stack_size;
+    size_t larger = 2 * size / MIB * MIB;
+    struct text text = {.length = 0};
+
+    if (larger < MIB)
+        larger = MIB;
+
+    put(&text, "copool: stack overflow in <");
+    put(&text, Py_TYPE(s->face)->tp_name);
+    put_callee(&text, s->ops->callee(s->face));
+    put(&text, ", running, at 0x");
+    put_number(&text, (uintptr_t)s->face, 16);
+    put(&text,
+        ">\ncopool: C code that does not count its calls has used up the ");
+    put_number(&text, size, 10);
+    put(&text, " bytes of its stack; give it more with "
+               "copool.configure(stack_size=");
+    put_number(&text, larger, 10);
+    put(&text, ") or COPOOL_STACK_SIZE=");
+    put_number(&text, larger, 10);
+    put(&text, "\n");
+    segv_say(text.bytes, text.length);
+}
+
+/* All records that were ever made, newest first. They are never freed. */
+static _Atomic(struct thread_record *) records;
+
+/* A strand that runs in this thread and whose guard this is, or NULL. Records
+ * of other threads are not looked into: those go on meanwhile. This one may
+ * have several, of several interpreters. */
+static const struct strand *
+find(const char *address)
+{
+    struct thread_record *t = atomic_load(&records);
+
+    for (; t; t = t->next_made) {
+        const struct strand *s = t->current;
+
+        if (t->ident == (unsigned long)pthread_self() && s && s != &t->own &&
+            address < s->block.low &&
+            address >= s->block.low - s->pool->arena.geometry.guard_size)
+            return s;
+    }
+    return NULL;
+}
+
+static bool
+report(const void *address)
+{
+    const struct strand *s = find(address);
+
+    if (s)
+        say(s);
+    return s != NULL;
+}
+
+/* --- outside it --------------------------------------------------------- */
+
+/* Interpreters with GILs of their own share them. */
+static _Atomic(bool) wanted = true, watching;
+
+void
+overflow_watch(struct thread_record *t)
+{
+    if (!t->is_listed) {
+        t->is_listed = true;
+        t->next_made = atomic_load(&records);
+        while (!atomic_compare_exchange_weak(&records, &t->next_made, t))
+            ;
+    }
+    if (wanted) {
+        if (!atomic_exchange(&watching, true))
+            (void)segv_watch(report);
+        (void)segv_stack();
+    }
+}
+
+static PyObject *
+core_report_overflows(PyObject *module, PyObject *flag)
+{
+    int is = PyObject_IsTrue(flag);
+    bool was;
+
+    if (is < 0)
+        return NULL;
+    was = atomic_exchange(&wanted, is);
+    if (!is) {
+        segv_unwatch();
+        watching = false;
+    } else if (atomic_load(&records)) {
+        watching = true;
+        (void)segv_watch(report);
+        (void)segv_stack();
+    }
+    return PyBool_FromLong(was);
+}
+
+static PyMethodDef functions[] = {
+    {"report_overflows", core_report_overflows, METH_O,
+     PyDoc_STR("report_overflows(wanted): return what was wanted before.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+overflow_init(PyObject *module, struct module_state *state)
+{
+    return PyModule_AddFunctions(module, functions);
+}
