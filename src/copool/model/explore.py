@@ -166,7 +166,7 @@ def _encode_frames(generator: Generator[Any, Any, Any]) -> Hashable:
     frames: list[Hashable] = []
     at: object = generator
     while isinstance(at, GeneratorType) and at.gi_frame is not None:
-        frames.append((at.gi_frame.f_lasti, _encode(at.gi_frame.f_locals)))
+        frames.append((at.gi_frame.f_lasti, _encode(dict(at.gi_frame.f_locals))))
         at = at.gi_yieldfrom
     return tuple(frames)
 

@@ -43,7 +43,7 @@ def percent(part: float) -> str:
 def table(rows: Sequence[Row]) -> Table:
     """Return a line for each simulation."""
     # Eighty columns are enough, since those are what a pipe has.
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    found = Table(box=box.SIMPLE_HEAD, padding=0)
     for name in (
         "threads", "policy", "batch", "hits", "made", "peak", "idle", "contended",
         "waiting", "each",
