@@ -34,10 +34,9 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci ci-sid test-core test-gc test-dbg test-jit \
-	stress stress-debug \
-	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-wheel test-scale compat compat-quick
+.PHONY: help demo bench test lint clean instructions debug ci ci-sid stress \
+	stress-debug refusals compat compat-quick $(addprefix test-,core gc dbg jit \
+	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
@@ -87,6 +86,10 @@ test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(V
 test-aarch64-python:
 	@.ci/aarch64-python build/aarch64-python $(ARGS)
 
+# Every interleaving of the lock-free parts; ARGS=--long for larger models.
+test-models:
+	@python3 tests/models/check.py build/models $(ARGS)
+
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
@@ -117,7 +120,7 @@ stress: $(VENV)/.test
 	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
 
 stress-debug: $(VENV)/.test
-	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co >/dev/null
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
@@ -139,6 +142,10 @@ test-jit: $(VENV)/.test
 	else \
 		echo 'copool: Python $(VERSION) has no compiler'; \
 	fi
+
+# Memory and system calls that are refused, at every point of every program.
+refusals: $(VENV)/.test
+	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/isolated/test_refusals.py $(ARGS)
 
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
@@ -163,7 +170,7 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-wheel
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models test-wheel
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
 		$(MAKE) --no-print-directory debug PYTHON=$$python; \

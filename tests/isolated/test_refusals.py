@@ -1,7 +1,7 @@
 """Memory and system calls that are refused, at any point of what programs do.
 
 refusals.py has the programs and what is expected of them, refuse.c what refuses.
-COPOOL_EVERY_REFUSAL=1 tries every point of those that have hundreds of them, too.
+`make refusals` tries every point of those that have hundreds of them, too.
 """
 
 import os
