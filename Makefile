@@ -154,12 +154,12 @@ compat compat-quick: $(COMPAT)/.copool
 	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
 # With the garbage collector at every allocation: what tests of starting and
-# benchmarking are about is not garbage.
-NOT_GC := bench cli compat demo docs example install package run stress
+# benchmarking are about is not garbage. These are the slow ones, too.
+SLOW := bench cli compat demo docs example install package run stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
-		$(NOT_GC:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
+		$(SLOW:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
@@ -171,26 +171,31 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models test-wheel
+# For the oldest one test-dbg does what debug does for the others.
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
-		$(MAKE) --no-print-directory debug PYTHON=$$python; \
-		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
 		$(MAKE) --no-print-directory stress SECONDS=20 PYTHON=$$python; \
-		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
-	@$(MAKE) --no-print-directory test-dbg
+	@set -e; for python in $(wordlist 2,9,$(FOUND)); do \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress-debug SECONDS=30 PYTHON=$$python; \
+	done
+	@$(MAKE) --no-print-directory test-dbg ARGS=tests/python
+	@$(MAKE) --no-print-directory test-gc PYTHON=$(lastword $(FOUND))
+	@$(MAKE) --no-print-directory test-wheel PYTHON=$(lastword $(FOUND)) \
+		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 # The part of it for the interpreters of another system: see .ci/sid.
 ci-sid:
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
-		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
-	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) ARGS=tests/python
-	@$(MAKE) --no-print-directory test-dbg
+	@$(MAKE) --no-print-directory test-dbg ARGS=tests/python
+	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) \
+		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 lint: $(VENV)/.test
