@@ -41,6 +41,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
 	@echo 'make test    install copool into .venv and run all tests'
+	@echo 'make test-scale  run the tests that take a million coroutines'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
 	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
 	@echo 'make stress  run random programs on copool for a minute, or SECONDS=3600'
@@ -120,7 +121,7 @@ stress: $(VENV)/.test
 	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
 
 stress-debug: $(VENV)/.test
-	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co >/dev/null
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 

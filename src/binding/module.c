@@ -58,10 +58,11 @@ unwind_at_exit(PyObject *module)
 static PyObject *
 set_recursion_limit(PyObject *original, PyObject *limit)
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t = thread_record_peek();
 
-    return t ? tstate_set_limit(t->ts, &t->current->slice, original, limit)
-             : NULL;
+    if (t)
+        return tstate_set_limit(t->ts, &t->current->slice, original, limit);
+    return PyErr_Occurred() ? NULL : PyObject_CallOneArg(original, limit);
 }
 
 /* Puts the above in the place of sys.setrecursionlimit(), where that needs

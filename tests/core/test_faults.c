@@ -409,7 +409,7 @@ static void
 try_every_call(void)
 {
     unsigned step = under_valgrind()                ? 19
-                    : SANITIZED || under_emulator() ? 5
+                    : SANITIZED || under_emulator() ? 13
                                                     : 1;
     int status;
 

@@ -3,10 +3,11 @@
  * Makes allocations fail in a Python process: the n-th that a function causes,
  * for refusals.py. Compiled by the tests and preloaded.
  *
- * What is counted is what copool's extension module does, by itself or by what it
- * calls in C: allocations by Python's allocators, and its own calls into the C
- * library. What the interpreter does in between, to run the program, is not: it
- * has faults of its own there. Only the thread that calls the function counts.
+ * What is counted is what copool's extension module does, by itself or by what
+ * it calls in C: allocations by Python's allocators, and its own calls into the
+ * C library. What the interpreter does in between, to run the program, is not:
+ * it has faults of its own there. Only the thread that calls the function
+ * counts.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,14 +18,45 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static _Atomic(long) calls, refused, live;
 static _Atomic(long) first, last; /* first to last are refused */
 static _Atomic(bool) armed;
 static pthread_t thread;
-static const char *low, *high; /* of the extension module */
+static const char *low, *high;           /* of the extension module */
 static const char *eval_low, *eval_high; /* of the interpreter's main loop */
+
+/* Where an interpreter that is made of tail calls, of which none can be found
+ * by its name, returns to when it is done with a function and with a generator:
+ * in what was called from refuse_learn(), or in what that called. */
+static const char *const called[] = {"PyObject_CallNoArgs", "PyIter_Send"};
+static void *returns[2];
+static int learning; /* which of these is being called, plus one */
+
+void refuse_learn(void *function, void *generator);
+
+static bool
+is_in(void *at, const char *name)
+{
+    Dl_info info;
+
+    return dladdr(at, &info) && info.dli_sname &&
+           strcmp(info.dli_sname, name) == 0;
+}
+
+static void
+learn(void)
+{
+    void *callers[64];
+    int n = backtrace(callers, 64), k = learning - 1;
+
+    for (int i = 2; i < n && !returns[k]; i++)
+        if (is_in(callers[i], "refuse_learn"))
+            returns[k] =
+                callers[is_in(callers[i - 1], called[k]) ? i - 2 : i - 1];
+}
 
 /* Whether the innermost of the two that is being called is the module. */
 static bool
@@ -38,7 +70,8 @@ is_from_module(void)
 
         if (at >= low && at < high)
             return true;
-        if (at >= eval_low && at < eval_high)
+        if ((at >= eval_low && at < eval_high) || at == returns[0] ||
+            at == returns[1])
             return false;
     }
     return false;
@@ -49,6 +82,8 @@ refuse(void)
 {
     long n;
 
+    if (learning)
+        learn();
     if (!armed || !pthread_equal(thread, pthread_self()) || !is_from_module())
         return false;
     n = ++calls;
@@ -101,8 +136,7 @@ mmap(void *at, size_t size, int protection, int flags, int file, off_t offset)
 }
 
 void *
-mmap64(void *at, size_t size, int protection, int flags, int file,
-       off_t offset)
+mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset)
 {
     if (FROM_CORE)
         return errno = ENOMEM, MAP_FAILED;
@@ -215,7 +249,7 @@ hook_arena_free(void *context, void *memory, size_t size)
 }
 
 #define PYTHON(type, name, ...)                                                \
-    ((type(*)(__VA_ARGS__))dlsym(RTLD_DEFAULT, #name))
+    ((type (*)(__VA_ARGS__))dlsym(RTLD_DEFAULT, #name))
 
 /* --- for refusals.py ---------------------------------------------------- */
 
@@ -246,6 +280,23 @@ refuse_install(const char *from, const char *to)
     PYTHON(void, PyObject_GetArenaAllocator, struct arenas *)(&arenas);
     PYTHON(void, PyObject_SetArenaAllocator, struct arenas *)
     (&(struct arenas){&arenas, hook_arena, hook_arena_free});
+}
+
+/* A function and a generator, both of which allocate memory. */
+void
+refuse_learn(void *function, void *generator)
+{
+    void *none = PYTHON(void *, Py_BuildValue, const char *)("");
+    void *result;
+
+    learning = 1;
+    result = PYTHON(void *, PyObject_CallNoArgs, void *)(function);
+    PYTHON(void, Py_DecRef, void *)(result);
+    learning = 2;
+    PYTHON(int, PyIter_Send, void *, void *, void **)
+    (generator, none, &result);
+    PYTHON(void, Py_DecRef, void *)(result);
+    learning = 0;
 }
 
 static void

@@ -15,4 +15,7 @@ def load(path, module):
         ranges = [line.split("-", 1) for line in file if module in line]
     low, high = ranges[0][0], ranges[-1][1].split()[0]
     library.refuse_install(int(low, 16), int(high, 16))
+    library.refuse_learn.argtypes = [ctypes.py_object] * 2
+    library.refuse_learn.restype = None
+    library.refuse_learn(lambda: [0] * 1000, ([0] * n for n in (1000,)))
     return library

@@ -321,10 +321,14 @@ class Model:
             self.kept.clear()
             self.settle()
             may = {c.number for c in self.chains if c.freed or c.unsure}
+            # What waits for its own thread keeps what it refers to.
+            required = not any(
+                c.freed and c.required and not self.is_own(c) for c in self.chains
+            )
             must = {
                 c.number
                 for c in self.chains
-                if c.freed and (not c.unsure or (c.required and self.is_own(c)))
+                if c.freed and (not c.unsure or (c.required and required))
             }
             if not self.exact:
                 must, may = set(), {c.number for c in self.chains}
@@ -339,7 +343,7 @@ class Model:
             self.threads.append(self.thread)
 
     def is_own(self, thing: Chain) -> bool:
-        return thing.thread in (None, self.thread)
+        return thing.thread in (None, self.thread) or thing.thread.dead
 
     def unclear(self, thing: Chain) -> bool:
         """Whether it may have ended as a part of what somebody has dropped."""
