@@ -11,6 +11,9 @@
  * thread waits for good; whoever leaves the lock leaves a store whose count is
  * exact and within its bounds.
  *
+ * There is no time here. What the C code takes out of the store when it has
+ * been idle for long, and destroys, trim takes out and destroys here at any time.
+ *
  * NO_LOCK leaves the lock out, which spin must find to be wrong.
  */
 #ifndef THREADS
