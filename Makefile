@@ -34,14 +34,14 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci ci-sid test-core test-gc test-dbg test-jit \
-	stress stress-debug refusals \
-	test-asan test-tsan test-valgrind test-aarch64 test-musl \
-	test-aarch64-python test-wheel test-scale compat compat-quick
+.PHONY: help demo bench test lint clean instructions debug ci ci-sid stress \
+	stress-debug refusals compat compat-quick $(addprefix test-,core gc dbg jit \
+	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
 
 help:
 	@echo 'make demo    install copool into .venv and run it on the standard library'
 	@echo 'make test    install copool into .venv and run all tests'
+	@echo 'make test-scale  run the tests that take a million coroutines'
 	@echo 'make bench   measure copool beside greenlet, generators and threads'
 	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
 	@echo 'make stress  run random programs on copool for a minute, or SECONDS=3600'
@@ -87,6 +87,10 @@ test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(V
 test-aarch64-python:
 	@.ci/aarch64-python build/aarch64-python $(ARGS)
 
+# Every interleaving of the lock-free parts; ARGS=--long for larger models.
+test-models:
+	@python3 tests/models/check.py build/models $(ARGS)
+
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
@@ -117,7 +121,7 @@ stress: $(VENV)/.test
 	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
 
 stress-debug: $(VENV)/.test
-	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co
+	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co >/dev/null
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
@@ -150,12 +154,12 @@ compat compat-quick: $(COMPAT)/.copool
 	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
 # With the garbage collector at every allocation: what tests of starting and
-# benchmarking are about is not garbage.
-NOT_GC := bench cli compat demo docs example install package run stress
+# benchmarking are about is not garbage. These are the slow ones, too.
+SLOW := bench cli compat demo docs example install package run stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
-		$(NOT_GC:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
+		$(SLOW:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
@@ -167,26 +171,31 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 		print("%d.%d" % v[:2], sys.executable)' 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-wheel
+# For the oldest one test-dbg does what debug does for the others.
+ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
-		$(MAKE) --no-print-directory debug PYTHON=$$python; \
-		$(MAKE) --no-print-directory test-gc PYTHON=$$python; \
 		$(MAKE) --no-print-directory stress SECONDS=20 PYTHON=$$python; \
-		$(MAKE) --no-print-directory stress-debug SECONDS=20 PYTHON=$$python; \
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
-	@$(MAKE) --no-print-directory test-dbg
+	@set -e; for python in $(wordlist 2,9,$(FOUND)); do \
+		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory stress-debug SECONDS=30 PYTHON=$$python; \
+	done
+	@$(MAKE) --no-print-directory test-dbg ARGS=tests/python
+	@$(MAKE) --no-print-directory test-gc PYTHON=$(lastword $(FOUND))
+	@$(MAKE) --no-print-directory test-wheel PYTHON=$(lastword $(FOUND)) \
+		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 # The part of it for the interpreters of another system: see .ci/sid.
 ci-sid:
 	@set -e; for python in $(FOUND); do \
 		$(MAKE) --no-print-directory test PYTHON=$$python; \
-		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
-	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) ARGS=tests/python
-	@$(MAKE) --no-print-directory test-dbg
+	@$(MAKE) --no-print-directory test-dbg ARGS=tests/python
+	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) \
+		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
 	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
 
 lint: $(VENV)/.test

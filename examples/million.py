@@ -24,14 +24,16 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 import copool
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STACK = (512 if sys.version_info < (3, 14) else 256) * 1024
 TOO_SLOW = 120  # seconds for one measurement
@@ -236,6 +238,8 @@ def table_of(costs: list[Cost]) -> Table:
 
 def plot(costs: list[Cost], path: str) -> None:
     """Save what one takes, in bytes and in nanoseconds, over how many there are."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     size, create, enter = figure.subplots(1, 3)
     for colour, subject in zip(("C0", "C3", "0.5"), SUBJECTS, strict=True):
@@ -263,7 +267,7 @@ def plot(costs: list[Cost], path: str) -> None:
 
 
 def draw(
-    axes: Axes, subject: str, colour: str, numbers: list[int], values: list[float]
+    axes: "Axes", subject: str, colour: str, numbers: list[int], values: list[float]
 ) -> None:
     """Draw a line, with the last value written at its end."""
     axes.plot(numbers, values, color=colour, marker="o", label=subject)

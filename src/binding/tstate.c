@@ -264,16 +264,71 @@ tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
 
 /* --- tracing ------------------------------------------------------------ */
 
+#ifdef CO_INSTRUMENTS_EACH_CODE
+
+#    if PY_VERSION_HEX < 0x030F0000
+
+/* A tool of sys.monitoring that is not in use, -1 if there is none. */
+static long
+take_tool(PyObject *monitoring)
+{
+    for (long id = 0; id < 6; id++) {
+        PyObject *taken =
+            PyObject_CallMethod(monitoring, "use_tool_id", "ls", id, "copool");
+
+        Py_XDECREF(taken);
+        if (taken)
+            return id;
+        PyErr_Clear();
+    }
+    return -1;
+}
+
+/* What does so directly is not exported. But CPython does it, too, when an
+ * event is switched on for that code alone, or off. */
+static void
+renew(PyObject *monitoring, long tool, PyCodeObject *code)
+{
+    for (int events = 1; events >= 0; events--)
+        Py_XDECREF(PyObject_CallMethod(monitoring, "set_local_events", "lOi",
+                                       tool, code, events));
+}
+
+#    endif
+
+static void
+renew_chain(PyThreadState *ts)
+{
+    _PyInterpreterFrame *frame = ts->current_frame;
+#    if PY_VERSION_HEX < 0x030F0000
+    PyObject *monitoring = PySys_GetObject("monitoring");
+    long tool = monitoring ? take_tool(monitoring) : -1;
+
+    if (tool < 0)
+        return;
+#    endif
+    for (; frame; frame = frame->previous) {
+        if (frame->owner >= FRAME_OWNED_BY_INTERPRETER)
+            continue;
+#    if PY_VERSION_HEX < 0x030F0000
+        renew(monitoring, tool, _PyFrame_GetCode(frame));
+#    else
+        (void)_Py_Instrument(_PyFrame_GetCode(frame), ts->interp);
+#    endif
+        PyErr_Clear(); /* no memory: it is tried again at the next call */
+    }
+#    if PY_VERSION_HEX < 0x030F0000
+    Py_XDECREF(PyObject_CallMethod(monitoring, "free_tool_id", "l", tool));
+#    endif
+}
+
+#endif
+
 void
 tstate_renew_code(PyThreadState *ts)
 {
 #ifdef CO_INSTRUMENTS_EACH_CODE
-    _PyInterpreterFrame *frame = ts->current_frame;
-
-    for (; frame; frame = frame->previous)
-        if (frame->owner < FRAME_OWNED_BY_INTERPRETER &&
-            _Py_Instrument(_PyFrame_GetCode(frame), ts->interp) < 0)
-            PyErr_Clear(); /* no memory: it is tried again at the next call */
+    renew_chain(ts);
 #else
     (void)ts;
 #endif

@@ -76,8 +76,8 @@
 #    define CO_MODULE_SLOTS {0, NULL}
 #endif
 
-#if PY_VERSION_HEX >= 0x030F0000
-#    define CO_INSTRUMENTS_EACH_CODE 1 /* also for exceptions */
+#if PY_VERSION_HEX >= 0x030E0000
+#    define CO_INSTRUMENTS_EACH_CODE 1
 #endif
 
 struct _PyInterpreterFrame;
@@ -357,8 +357,8 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
 
 /* Tracing that begins changes the code of what is running, and other code when
  * that is next called. From 3.15 on an exception in a frame whose code has been
- * left out would crash: so this is for a chain that goes on after it has been
- * left out. */
+ * left out would crash, and a debug build of 3.14 ends the process: so this is
+ * for a chain that goes on after it has been left out. */
 __attribute__((cold)) void tstate_renew_code(PyThreadState *ts);
 
 static inline bool

@@ -11,9 +11,11 @@ _COMMANDS = {
     "run": "run a program with copool in place of greenlet",
     "demo": "merge the names in the standard library, with a coroutine per function",
     "bench": "measure copool beside greenlet, generators, tasks and threads",
+    "simulate": "run the pool's policies under many threads, in virtual time",
 }
 # What the extras named like the commands install.
 _EXTRAS = {"greenlet", "matplotlib", "rich"}
+_EXTRA_OF = {"simulate": "bench"}
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
@@ -39,7 +41,7 @@ def _pass_on(arguments: list[str]) -> int:
             raise
         print(
             f"copool {options.command} needs {missing}, which is not installed:"
-            f" pip install 'copool[{options.command}]'",
+            f" pip install 'copool[{_EXTRA_OF.get(options.command, options.command)}]'",
             file=sys.stderr,
         )
         return 1
@@ -54,7 +56,7 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse
     from importlib.metadata import version
 
-    commands = "\n".join(f"  {name:<8}{what}" for name, what in _COMMANDS.items())
+    commands = "\n".join(f"  {name:<10}{what}" for name, what in _COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="copool",
         description="Stackful coroutines at the price of a generator.",

@@ -785,7 +785,7 @@ magazine_keeps_what_a_crowd_comes_back_for(void)
     unsigned n = WARM / 2, discards, i;
     uint64_t deadline = os_clock_ms() + 20000;
 
-    begin_timed(100);
+    begin_timed(200);
     for (i = 0; atomic_load(&pool->intervals) < 3; i++) {
         take(0, n);
         give(0, n);

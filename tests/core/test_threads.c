@@ -236,10 +236,12 @@ count_finish(void *first)
     return mine;
 }
 
+static unsigned queue_rounds;
+
 static void
 make_or_finish(unsigned index)
 {
-    unsigned rounds = test_rounds(MOST_ROUNDS), i, wrong = 0;
+    unsigned rounds = queue_rounds, i, wrong = 0;
 
     for (i = 0; i < rounds; i++) {
         void *received = NULL;
@@ -268,6 +270,7 @@ flow(unsigned of)
     begin(of);
     memset(finished, 0, sizeof finished);
     queue.put = queue.got = 0;
+    queue_rounds = rounds;
     test_threads(2, make_or_finish);
     for (i = 0; i < rounds; i++)
         wrong += finished[i] != 1;
@@ -299,6 +302,39 @@ maker_and_finisher_never_swap_roles(void)
 {
     flow(2);
     flow(64);
+}
+
+static _Atomic(bool) stop;
+
+/* A third thread takes away what the other two keep for each other. */
+static void
+make_finish_or_trim(unsigned index)
+{
+    if (index < 2) {
+        make_or_finish(index);
+        stop = true;
+        return;
+    }
+    while (!stop)
+        co_pool_trim(pool);
+}
+
+static void
+trim_amid_makers_and_finishers(void)
+{
+    unsigned rounds = test_rounds(MOST_ROUNDS / 10), i, wrong = 0;
+
+    begin(2);
+    memset(finished, 0, sizeof finished);
+    queue.put = queue.got = 0;
+    queue_rounds = rounds;
+    stop = false;
+    test_threads(3, make_finish_or_trim);
+    for (i = 0; i < rounds; i++)
+        wrong += finished[i] != 1;
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(test_stats(pool).created, rounds);
+    end();
 }
 
 /* --- all at once -------------------------------------------------------- */
@@ -591,8 +627,6 @@ child_counts_what_it_lost(void)
     fork_with_idle(64);
 }
 
-static _Atomic(bool) stop;
-
 static int
 check_in_child(void)
 {
@@ -645,16 +679,68 @@ fork_amid_all_is_whole(void)
     end();
 }
 
+/* Coroutines whose makers are gone before others finish them, while fork()
+ * takes what lies in between along. */
+enum { MAKERS = 2, EACH = 5 };
+
+static void
+make_some(void)
+{
+    unsigned i;
+
+    for (i = 0; i < EACH; i++) {
+        co_t *co = make(yield_once);
+
+        EXPECT_EQ(co_enter(co, NULL, NULL), CO_OK);
+        queue_put(co);
+    }
+}
+
+static void
+make_finish_or_fork(unsigned index)
+{
+    unsigned generations = test_rounds(200), i, wrong = 0;
+
+    if (index < MAKERS) {
+        for (i = 0; i < generations; i++)
+            test_thread(make_some);
+    } else if (index == MAKERS) {
+        pool_put(pool, test_get(pool));
+        turn_next(&turns);
+        for (i = 0; i < MAKERS * generations * EACH; i++)
+            wrong += co_enter(queue_get(), NULL, NULL) != CO_FINISHED;
+        stop = true;
+    } else {
+        turn_wait(&turns, 1);
+        for (i = 0; i < test_rounds(20) && !stop; i++)
+            wrong += !child_exited(test_child(check_in_child), 0);
+    }
+    EXPECT_EQ(wrong, 0);
+}
+
+static void
+coroutines_outlive_their_makers_amid_forks(void)
+{
+    begin(2);
+    queue.put = queue.got = 0;
+    stop = false;
+    test_threads(MAKERS + 2, make_finish_or_fork);
+    EXPECT_EQ(test_stats(pool).created, 1 + MAKERS * EACH * test_rounds(200));
+    end();
+}
+
 /* --- the list ----------------------------------------------------------- */
 
 #define FOR_TESTS_OF_ALL_POLICIES(DO)                                          \
     DO(threads_leave_nothing_behind)                                           \
     DO(threads_come_and_go_in_bounded_memory)                                  \
     DO(maker_and_finisher_never_swap_roles)                                    \
+    DO(trim_amid_makers_and_finishers)                                         \
     DO(hammered_pool_is_whole)                                                 \
     DO(coroutine_moves_through_three_threads)                                  \
     DO(child_counts_what_it_lost)                                              \
-    DO(fork_amid_all_is_whole)
+    DO(fork_amid_all_is_whole)                                                 \
+    DO(coroutines_outlive_their_makers_amid_forks)
 
 #define DEFINE_ONE(name, suffix, value)                                        \
     static void name##_##suffix(void)                                          \

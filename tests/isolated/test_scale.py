@@ -202,7 +202,8 @@ print(copool.stats().live, copool._core.check())
 
 # --- what stays of a crowd --------------------------------------------------
 
-# Ten live ones, and now and then another one, for a second.
+# Ten live ones, and now and then another one, for a second. There has been a
+# crowd before, so that Python's allocator has got what it does not give back.
 USE_A_LITTLE = """
 def use_a_little(live):
     end = time.monotonic() + 1
@@ -214,7 +215,7 @@ def use_a_little(live):
         co.enter()
         time.sleep(0.01)
 copool.configure(stack_size=STACK)
-finish(crowd(10_000))
+finish(crowd(20_000))
 copool.trim()
 live = crowd(10, rounds)
 use_a_little(live)
@@ -257,7 +258,8 @@ for co in live:
 
 def test_deep_pages_of_a_crowd_come_back(crowd):
     lines = crowd(
-        USE_A_LITTLE
+        "STACK = 1 << 20\n"
+        + USE_A_LITTLE
         + """
 def deep(n):
     return sorted([0], key=lambda _: deep(n - 1)) if n else [yield_()]

@@ -101,7 +101,7 @@ state = ctypes.c_void_p(api.PyThreadState_Get())
 co = Coroutine(yield_)
 co.enter()
 set_limits = api.PyUnstable_ThreadState_SetStackProtection
-set_limits(state, ctypes.c_void_p(2**47 - 2**30), ctypes.c_size_t(2**20))
+set_limits(state, ctypes.c_void_p(2**50), ctypes.c_size_t(2**20))
 del co
 _core._unwind_all()
 print(copool.stats().live)

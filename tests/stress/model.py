@@ -321,10 +321,14 @@ class Model:
             self.kept.clear()
             self.settle()
             may = {c.number for c in self.chains if c.freed or c.unsure}
+            # What waits for its own thread keeps what it refers to.
+            required = not any(
+                c.freed and c.required and not self.is_own(c) for c in self.chains
+            )
             must = {
                 c.number
                 for c in self.chains
-                if c.freed and (c.required or not c.unsure)
+                if c.freed and (not c.unsure or (c.required and required))
             }
             if not self.exact:
                 must, may = set(), {c.number for c in self.chains}
@@ -337,6 +341,9 @@ class Model:
             limit = min(self.thread.limit, self.position + b)
             self.thread = Thread(self.thread, limit)
             self.threads.append(self.thread)
+
+    def is_own(self, thing: Chain) -> bool:
+        return thing.thread in (None, self.thread) or thing.thread.dead
 
     def unclear(self, thing: Chain) -> bool:
         """Whether it may have ended as a part of what somebody has dropped."""
@@ -585,37 +592,44 @@ class Model:
                 if not thing.freed and not self.references(thing):
                     self.free(thing)
                     again = True
-            garbage = [] if again else self.garbage()
-            # A coroutine that others await is not seen while it runs.
-            seen = not any(c.kind == "D" and not c.in_await for c in garbage)
+            garbage = [] if again else self.garbage(seen=True)
+            # Up to 3.13 the collector does not see what a call that waits refers to,
+            # and a coroutine that others await is not seen while it runs.
+            certain = set(self.garbage(seen=False)) if garbage else set()
+            if any(c.kind == "D" and not c.in_await for c in garbage):
+                certain.clear()
             for thing in garbage:
                 thing.unsure = True
-                own = thing.thread in (None, self.thread)
-                thing.required = self.alone and seen and own
+                thing.required = self.alone and thing in certain
                 again = True
             for thing in garbage:
                 self.free(thing)
 
-    def garbage(self) -> list[Chain]:
-        """What nobody refers to but by way of itself."""
-        visible = [c for c in self.chains if c.suspended()]
-        reached: list[Chain] = [c for c in self.slots if c]
-        reached += self.tossed + self.kept
+    def garbage(self, seen: bool) -> list[Chain]:
+        """What nobody refers to but by way of itself.
+
+        `seen` is whether the collector sees what waiting calls refer to.
+        """
+        visible = {c for c in self.chains if c.suspended()}
+        reached = [c for c in self.slots if c] + self.tossed + self.kept
         for chain in [*self.chains, *(t.main for t in self.threads)]:
             for frame in chain.frames:
-                if frame.pending and frame.pending[2]:
-                    reached.append(frame.pending[2])
                 if chain not in visible:
                     reached += frame.held
+                unseen = chain not in visible or not seen
+                if unseen and frame.pending and frame.pending[2]:
+                    reached.append(frame.pending[2])
         reached += [t.greenlet for t in self.threads if not t.dead]
-        seen: set[Chain] = set()
+        found: set[Chain] = set()
         while reached:
             chain = reached.pop()
-            if chain in seen:
+            if chain in found:
                 continue
-            seen.add(chain)
+            found.add(chain)
             for frame in chain.frames:
                 reached += frame.held
+                if frame.pending and frame.pending[2]:
+                    reached.append(frame.pending[2])
             if chain.parent:
                 reached.append(chain.parent)
-        return [c for c in self.chains if c not in seen and not c.freed]
+        return [c for c in self.chains if c not in found and not c.freed]

@@ -1,0 +1,1 @@
+"""What the pool's policies do under thousands of threads, in virtual time."""

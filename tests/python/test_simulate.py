@@ -1,0 +1,123 @@
+"""`copool simulate`: the engine of virtual time, its patterns, and the command."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from copool.model.policies import POLICIES
+from copool.simulate.cli import main
+from copool.simulate.costs import DEFAULT, Costs
+from copool.simulate.patterns import PATTERNS, Load, simulate
+from copool.simulate.report import duration, percent
+
+FREE = Costs(**dict.fromkeys(Costs.__slots__, 0.0))
+SMALL = Load(threads=6, lifecycles=60, alive=10, pause=1000.0)
+
+
+def run(policy, pattern="steady", load=SMALL, costs=DEFAULT, **options):
+    return simulate(POLICIES[policy](**options), costs, pattern, load)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_coroutine_that_is_made_finishes(pattern, policy):
+    outcome = run(policy, pattern, batch=4)
+    makers = 3 if pattern == "handoff" else 6
+    assert outcome.lifecycles == makers * 60
+    assert outcome.reused + outcome.made == outcome.lifecycles
+    last = outcome.history[-1]
+    assert (last.live, last.idle) == (0, outcome.idle_end)
+    assert outcome.idle_end <= outcome.peak <= outcome.made
+    assert max(moment.live for moment in outcome.history) <= outcome.peak
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_same_seed_gives_the_same_and_another_one_does_not(policy):
+    assert run(policy) == run(policy)
+    assert run(policy).history != run(policy, load=replace(SMALL, seed=2)).history
+
+
+@pytest.mark.parametrize(
+    ("policy", "cost"),
+    [
+        ("none", {"map": 1000.0}),
+        ("mutex", {"lock": 5.0}),
+        ("release", {"atomic": 3.0}),
+        ("magazine", {"local": 20.0}),
+    ],
+)
+def test_one_thread_pays_for_its_own_steps_only(policy, cost):
+    load = Load(threads=1, lifecycles=100, alive=1, pause=0.0)
+    outcome = run(policy, load=load, costs=replace(FREE, **cost))
+    (price,) = cost.values()
+    # Two locks, or two atomic operations and now and then an exchange.
+    times = {"none": 1, "mutex": 2, "release": 2, "magazine": 1}[policy]
+    assert outcome.ns_each == pytest.approx(times * price, rel=0.02)
+    assert (outcome.contended, outcome.waited) == (0, 0.0)
+
+
+def test_what_threads_share_costs_more_with_more_threads():
+    def each(policy, threads):
+        load = Load(threads, 300, 1, 0.0)
+        return run(policy, load=load, costs=replace(DEFAULT, arena=0.0)).ns_each
+
+    assert each("magazine", 8) < 1.2 * each("magazine", 1)
+    for policy in ("none", "mutex", "release"):
+        assert each(policy, 8) > 1.5 * each(policy, 2)
+        assert each(policy, 2) > each(policy, 1)
+
+
+def test_one_writer_of_a_line_at_a_time():
+    """What threads do to the list takes at least as long as all their transfers."""
+    load = Load(threads=8, lifecycles=100, alive=1, pause=0.0)
+    costs = replace(FREE, line=100.0)
+    assert run("release", load=load, costs=costs).span >= 800 * 2 * 100
+
+
+def test_command_prints_writes_and_draws(tmp_path, capsys):
+    pictured = tmp_path / "blocks.svg"
+    written = tmp_path / "figures.json"
+    options = ["--threads", "2,4", "--batch", "2,8", "--policy", "magazine"]
+    options += ["--pattern", "burst", "--alive", "9", "--cost", "line=50"]
+    assert main([*options, "--plot", str(pictured), "--json", str(written)]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" magazine ") == 4
+    assert "line 50" in out
+    figures = json.loads(written.read_text())
+    rows = [(row["threads"], row["batch"]) for row in figures["rows"]]
+    assert rows == [(2, 2), (2, 8), (4, 2), (4, 8)]
+    assert "magazine, 4 threads, batch 8" in pictured.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--cost", "coffee=3"], "no cost 'coffee'"),
+        (["--cost", "line=much"], "not a number"),
+        (["--cost", "line=-1"], "must be from 0"),
+        (["--plot", "x.pdf"], "must end in .svg or .png"),
+        (["--json", "/no/such/place.json"], "No such file"),
+    ],
+)
+def test_what_cannot_be_is_told(options, text, capsys):
+    assert main(["--threads", "1", "--lifecycles", "1", *options]) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("numbers", ["0", "1,", "x"])
+def test_numbers_must_be_numbers(numbers, capsys):
+    with pytest.raises(SystemExit):
+        main(["--threads", numbers])
+    assert "invalid" in capsys.readouterr().err
+
+
+def test_figures_are_rounded_without_lying():
+    times = [duration(ns) for ns in (0.5, 99.96, 999.4, 999.6, 2.5e6, 3.2e12)]
+    assert times == ["0.50 ns", "100 ns", "999 ns", "1.00 µs", "2.50 ms", "3200 s"]
+    assert [percent(part) for part in (0, 0.5, 0.99999, 1)] == [
+        "0.0 %",
+        "50.0 %",
+        "99.9 %",
+        "100.0 %",
+    ]
