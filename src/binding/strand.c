@@ -144,7 +144,10 @@ settle(PyThreadState *ts)
     char *here = __builtin_frame_address(0);
     struct block *block;
 
-    if (!t || !t->ts || t->current == &t->own)
+    /* Else a thread of another interpreter uses the record now. */
+    if (!t || !t->ts || t->ident != PyThread_get_thread_ident())
+        return;
+    if (t->current == &t->own)
         return;
     block = &t->current->block;
     if (here >= block->low && here < block_stack_top(block))

@@ -170,7 +170,8 @@ try:
 except copool.PoolExhausted as error:
     print(error)
 print(len(cos), copool.stats().max_blocks, copool.stats().guard, co.state)
-print(mappings() < int(open("/proc/sys/vm/max_map_count").read()))
+with open("/proc/sys/vm/max_map_count") as file:
+    print(mappings() < int(file.read()))
 cos.pop().close()
 co.enter()
 print(co.state)
@@ -247,7 +248,8 @@ for co in live:
     resident, tables, idle, idle_tables, trimmed, trimmed_tables = map(
         int, lines[0].split()
     )
-    assert trimmed <= 1.1 * resident
+    # A debug build's allocator keeps more.
+    assert trimmed <= 1.1 * resident + (2 << 20) * hasattr(sys, "gettotalrefcount")
     assert idle <= 1.1 * resident + (2 << 20)  # of Python's allocator
     # What one slab of live ones needs.
     assert max(idle_tables, trimmed_tables) <= tables + (2 << 20)

@@ -217,7 +217,7 @@ def descend(n):
 def endless(_=None):
     return sorted([0], key=endless)
 def handler():
-    descend(40)
+    descend(12)
     json.loads("[" * 100 + "]" * 100)
     try:
         endless()
@@ -363,6 +363,8 @@ while time.monotonic() < end:
     rounds += 1
 stop = True
 thread.join()
+faulthandler.unregister(signal.SIGUSR1)
+dump.close()
 print(rounds > 10, *is_whole())
 """
     )

@@ -310,7 +310,8 @@ MODULES = "import sys; print(*sorted(sys.modules))"
 def modules(command, **more):
     status, printed, errors = finished(command, **more)
     assert (status, errors) == (0, "")
-    return set(printed.split())
+    # A debug build looks up that encoding for any module in C.
+    return set(printed.split()) - {"encodings.ascii"}
 
 
 @pytest.mark.parametrize("form", ["script", "-c"])

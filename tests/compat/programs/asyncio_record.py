@@ -39,10 +39,10 @@ def make_tasks_by_hand_anywhere():
     """Do as the factory does where test_tasks calls the class of a task."""
     from test.test_asyncio.test_tasks import BaseTaskTests
 
-    def new_task(self, loop, coro, name="TestTask", context=None):
+    def new_task(self, loop, coro, name="TestTask", **options):
         if asyncio.iscoroutine(coro):
             coro = _loop.bridge(coro)
-        return self.__class__.Task(coro, loop=loop, name=name, context=context)
+        return self.__class__.Task(coro, loop=loop, name=name, **options)
 
     BaseTaskTests.new_task = new_task
 

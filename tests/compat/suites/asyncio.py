@@ -35,7 +35,8 @@ FILES = SLOW | {
     "test_unix_events",
     "test_waitfor",
 }
-ELSEWHERE = {"test.test_asyncgen", "test.test_contextlib_async", "test.test_coroutines"}
+ELSEWHERE = {"test.test_asyncgen", "test.test_coroutines"}
+UNTIL_3_13 = {"test.test_contextlib_async"}  # later ones need no loop
 SINCE_3_12 = {
     "test.test_asyncio.test_eager_task_factory",
     "test.test_unittest.test_async_case",
@@ -54,6 +55,8 @@ def run(run: Run) -> Outcomes:
     }
     if sys.version_info >= (3, 12):
         modules |= SINCE_3_12
+    if sys.version_info < (3, 14):
+        modules |= UNTIL_3_13
     # A process for each file: a crash costs one file. Two at once: they mostly wait.
     with ThreadPoolExecutor(2) as threads:
         found = threads.map(partial(run_module, run), sorted(modules, reverse=True))
