@@ -306,7 +306,9 @@ print(last.peak - first.peak)
 """)
     grown, tables, _ = map(int, lines[0].split())
     assert grown <= 1 << 20
-    assert tables <= 64 << 10
+    # A thread may begin before the one that was joined has given its blocks back,
+    # and map a few more: once, not for each thread.
+    assert tables <= 512 << 10
     created, reused = map(int, lines[1].split())
     assert created == threads * 1000
     # If the machine stops a thread for long, what is idle then is given back.
