@@ -103,25 +103,19 @@ test-scale: $(VENV)/.test test-core
 	@$(RUN) python -m pytest -m scale --durations=0 $(ARGS)
 
 # Once more with an allocator that poisons memory, and with assertions on.
-debug: $(VENV)/.test
+debug: $(VENV)-debug/.copool
 	@echo 'copool: running the tests with assertions and a debug allocator, Python $(VERSION)'
-	@mkdir -p build/$(VERSION)-debug
-	@$(PIP) install --no-build-isolation --no-deps --force-reinstall \
-		--target $(VENV)-debug/site --upgrade \
-		--config-settings=build-dir=build/$(VERSION)-debug \
-		--config-settings=setup-args=-Dcheck=2 .
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
 		python -X dev -m pytest --ignore=tests/python/test_bench.py \
 		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py $(ARGS)
 
 # Random programs, for a set time: new ones each time, or from a seed as in
-# ARGS='--seed 7'. With assertions and a debug allocator after `make debug`.
+# ARGS='--seed 7'; stress-debug is with assertions and a debug allocator.
 SECONDS := 60
 stress: $(VENV)/.test
 	@$(RUN) python tests/stress --seconds $(SECONDS) $(ARGS)
 
-stress-debug: $(VENV)/.test
-	@test -d $(VENV)-debug/site || $(MAKE) --no-print-directory debug ARGS=--co >/dev/null
+stress-debug: $(VENV)-debug/.copool
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
@@ -247,6 +241,16 @@ $(VENV)/.demo: $(VENV)/.build $(SOURCES)
 $(VENV)/.test: $(VENV)/.demo
 	@echo 'copool: installing the tools to test and check with'
 	@$(PIP) install 'copool[test,lint]'
+	@touch $@
+
+# Beside it, the same with assertions.
+$(VENV)-debug/.copool: $(VENV)/.test
+	@echo 'copool: compiling it with assertions'
+	@mkdir -p $(BUILD)-debug
+	@$(PIP) install --no-build-isolation --no-deps --force-reinstall \
+		--target $(VENV)-debug/site --upgrade \
+		--config-settings=build-dir=$(BUILD)-debug \
+		--config-settings=setup-args=-Dcheck=2 .
 	@touch $@
 
 $(COMPAT)/.programs: tests/compat/requirements.txt $(VENV)/.empty

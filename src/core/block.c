@@ -150,18 +150,18 @@ slab_map(struct arena *arena)
 
     for (; count; count /= 2) {
         size_t size = count * arena->geometry.stride;
-        struct slab *slab =
-            calloc(1, sizeof *slab + round_up(count, WORD) / WORD *
-                                         sizeof slab->vacant[0]);
+        size_t bits = round_up(count, WORD) / 8; /* bytes */
+        struct slab *slab = malloc(sizeof *slab + bits);
 
         if (!slab)
             continue;
-        slab->base = os_map(size);
+        /* calloc() passes glibc's cache of small sizes by. */
+        *slab = (struct slab){.base = os_map(size), .count = count};
+        memset(slab->vacant, 0, bits);
         if (!slab->base) {
             free(slab);
             continue;
         }
-        slab->count = count;
         arena->slab_count++;
         arena->mapped_bytes += size;
         if (arena->next_slab < arena->options.last_slab)
