@@ -47,7 +47,10 @@ typedef struct {
     PyObject *awaited; /* owned by await_(); only valid with top */
     PyObject *const *stack_end; /* of its arguments; only valid with top */
     struct strand *strand, *top;
-    int atomic; /* blocks of atomic() that it is in */
+    const PyObject *context; /* only valid with a strand, and to be compared:
+                                that of who drives it, unless it went on inside
+                                a Context.run() of its own */
+    int atomic;              /* blocks of atomic() that it is in */
     enum state state;
     enum step step;       /* what the strand does or will do */
     PySendResult outcome; /* of the last step */
@@ -55,7 +58,6 @@ typedef struct {
     bool closing;         /* await_() must not wait */
     bool collecting;      /* only valid while entered: garbage, since before */
     bool finalized;       /* tp_finalize was called, which is once */
-    bool shares_context;  /* only valid with top: with who drove it there */
 } Bridge;
 
 static void
@@ -338,6 +340,7 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
         return PYGEN_ERROR;
     }
     s->slice.context = context;
+    self->context = context;
     strand_nest(t, s);
     self->strand = s;
     self->step = step;
@@ -362,10 +365,12 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
         error_take(&t->error);
-    if (CO_UNLIKELY(top->slice.context != context) && self->shares_context) {
+    if (CO_UNLIKELY(top->slice.context != context) &&
+        top->slice.context == self->context) {
         PyObject *before = top->slice.context;
 
         top->slice.context = Py_XNewRef(context);
+        self->context = context;
         context = before; /* it is used by whoever has left it to us */
     } else {
         context = NULL;
@@ -774,7 +779,6 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->top = t->current;
     self->awaited = it;
     self->stack_end = stack_end;
-    self->shares_context = t->ts->context == caller->slice.context;
     *value = strand_switch(t, caller, *value);
     return true;
 }

@@ -1151,6 +1151,37 @@ def test_a_call_has_what_is_left_of_the_limit():
     assert abs(descend(100) + 100 - descend(0)) < 10
 
 
+def test_a_context_entered_below_stays_when_the_driver_has_it_too():
+    def call():
+        def inside():
+            var.set("inside")
+            co.enter()
+            seen.append([await_(Step()), var.get()])
+            seen.append([await_(Step()), var.get()])
+            seen.append([await_(Step()), var.get()])
+
+        contextvars.copy_context().run(inside)
+        seen.append([await_(Step()), var.get()])
+        return var.get()
+
+    def drive():  # in the context that inside() has entered
+        yield_()
+        assert var.get() == "inside"
+        b.send(1)
+
+    var = contextvars.ContextVar("var", default="outside")
+    seen = []
+    co, b = Coroutine(drive), run_sync(call)
+    b.send(None)
+    co.enter()
+    b.send(2)
+    elsewhere = contextvars.Context()
+    elsewhere.run(var.set, "elsewhere")
+    elsewhere.run(b.send, 3)
+    assert finish(b, 4) == "outside"
+    assert seen == [[1, "inside"], [2, "inside"], [3, "inside"], [4, "outside"]]
+
+
 def test_no_reference_is_left_over():
     async def main(thing):
         await Step(thing)

@@ -71,7 +71,7 @@ class Chain:
         self.top: Chain | None = None
         self.thread: Thread | None = None
         self.context: dict[str, Any] = {}
-        self.shares = False
+        self.base: dict[str, Any] = {}  # of a call's steps
         self.in_await = False  # a plain one: it has no stack
         self.freed = self.unsure = self.required = self.unclear = False
 
@@ -434,16 +434,16 @@ class Model:
         thing.caller = driver
         if not thing.active:
             thing.active, thing.thread = True, t
-            thing.context = driver.context
+            thing.context = thing.base = driver.context
             self.begin(thing, outcome[1])
             return
         top = thing.top if thing.kind in "BD" else thing
         assert top
         if thing.in_await:
             thing.in_await, thing.thread = False, t
-            thing.context = driver.context
-        elif thing.kind in "BD" and thing.shares:
-            top.context = driver.context
+            thing.context = thing.base = driver.context
+        elif thing.kind in "BD" and top.context is thing.base:
+            top.context = thing.base = driver.context
         thing.top = None
         self.deliver(top, outcome)
 
@@ -474,7 +474,6 @@ class Model:
         driver, b.caller = b.caller, None
         assert driver
         b.top = top
-        b.shares = top.context is driver.context
         b.in_await = b is top and b.kind == "D" and len(b.frames) == 1
         self.deliver(driver, ("value", value))
 
