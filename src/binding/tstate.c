@@ -289,9 +289,11 @@ take_tool(PyObject *monitoring)
 static void
 renew(PyObject *monitoring, long tool, PyCodeObject *code)
 {
-    for (int events = 1; events >= 0; events--)
+    for (int events = 1; events >= 0; events--) {
         Py_XDECREF(PyObject_CallMethod(monitoring, "set_local_events", "lOi",
                                        tool, code, events));
+        PyErr_Clear(); /* no memory: it is tried again at the next call */
+    }
 }
 
 #    endif
@@ -308,17 +310,23 @@ renew_chain(PyThreadState *ts)
         return;
 #    endif
     for (; frame; frame = frame->previous) {
+        PyCodeObject *code;
+
         if (frame->owner >= FRAME_OWNED_BY_INTERPRETER)
             continue;
+        code = _PyFrame_GetCode(frame);
+        if (code->_co_firsttraceable >= Py_SIZE(code))
+            continue; /* below an __init__() */
 #    if PY_VERSION_HEX < 0x030F0000
-        renew(monitoring, tool, _PyFrame_GetCode(frame));
+        renew(monitoring, tool, code);
 #    else
-        (void)_Py_Instrument(_PyFrame_GetCode(frame), ts->interp);
+        if (_Py_Instrument(code, ts->interp) < 0)
+            PyErr_Clear(); /* no memory: it is tried again at the next call */
 #    endif
-        PyErr_Clear(); /* no memory: it is tried again at the next call */
     }
 #    if PY_VERSION_HEX < 0x030F0000
     Py_XDECREF(PyObject_CallMethod(monitoring, "free_tool_id", "l", tool));
+    PyErr_Clear();
 #    endif
 }
 

@@ -38,3 +38,29 @@ except KeyError:
 def test_an_exception_in_what_was_suspended(python, begin, first):
     done = python(SCRIPT.format(begin=begin, first=first))
     assert (done.lines, done.code, done.errors) == (["finally", "caught"], 0, "")
+
+
+IN_INIT = """
+import sys
+from copool import Coroutine, yield_
+class Made:
+    def __init__(self, pause=False):
+        if pause:
+            yield_()
+def make(pause=False):
+    return Made(pause)
+for _ in range(1000):
+    make()
+co = Coroutine(make)
+co.enter(True)
+sys.{begin}(lambda *_: None)
+print(type(co.enter()).__name__)
+"""
+
+
+@pytest.mark.parametrize("begin", ["settrace", "setprofile"])
+def test_it_was_suspended_in_what_makes_an_object(python, begin):
+    # Once it is used to it, CPython calls __init__() below a frame which is no
+    # function's and can't be traced.
+    done = python(IN_INIT.format(begin=begin))
+    assert (done.lines, done.code, done.errors) == (["Made"], 0, "")

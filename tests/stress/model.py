@@ -318,7 +318,9 @@ class Model:
         elif name == "depth":
             self.answer(chain, position, name, True)
         elif name == "collect":
-            self.kept.clear()
+            while self.kept:
+                self.kept.clear()
+                self.settle()
             self.settle()
             may = {c.number for c in self.chains if c.freed or c.unsure}
             # What waits for its own thread keeps what it refers to.

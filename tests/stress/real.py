@@ -425,14 +425,18 @@ class World:
         self.answer(frame, position, "depth", True)
 
     def do_collect(self, frame: Frame, position: int, a: int, b: int) -> None:
-        self.kept.clear()
+        self.let_go()
         gc.collect()
         Coroutine(int).enter()  # ends what other threads have dropped
-        self.kept.clear()
+        self.let_go()
         gc.collect()
-        self.kept.clear()
+        self.let_go()
         dead = [n for n, ref in enumerate(self.references) if ref() is None]
         self.answer(frame, position, "collect", dead)
+
+    def let_go(self) -> None:
+        while self.kept:  # what ends by it may be kept, too
+            self.kept.clear()
 
     def do_trim(self, frame: Frame, position: int, a: int, b: int) -> None:
         copool.trim()
@@ -520,7 +524,7 @@ def run(program: Program) -> str | None:
         gc.collect()
         Coroutine(int).enter()
         for world in worlds:
-            world.kept.clear()
+            world.let_go()
     return (
         first_difference(program, worlds, models)
         or leftovers(program, worlds, live)

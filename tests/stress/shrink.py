@@ -18,6 +18,7 @@ from program import Program
 HERE = Path(__file__).parent
 CHILD = "import sys; sys.path.insert(0, sys.argv[1]); import real; real.main()"
 LONGEST = 40  # seconds that a program may take; real.py gives up before
+SHOWN = 3000  # characters of the start and the end of what is said of a crash
 AT_ONCE = 24  # candidates for one process
 
 
@@ -61,7 +62,9 @@ def run_batch(
         if len(ends) == len(programs) and child.returncode == 0:
             return None
         trouble = errors.read()
-        return min(len(ends), len(programs) - 1), f"{ending}\n{trouble[-3000:]}"
+        if len(trouble) > 2 * SHOWN:
+            trouble = f"{trouble[:SHOWN]}\n...\n{trouble[-SHOWN:]}"
+        return min(len(ends), len(programs) - 1), f"{ending}\n{trouble}"
 
 
 def kind_of(failure: str) -> str:
