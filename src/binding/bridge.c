@@ -1097,7 +1097,7 @@ bridge_finalize(PyObject *op)
         return;
     } else if (tstate_is_finalizing()) {
         strand_abandon(s);
-    } else if (s->thread->ts != tstate_get()) {
+    } else if (!strand_is_here(s)) {
         Py_INCREF(self);
         strand_drop(s);
     } else {

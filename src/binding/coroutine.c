@@ -611,7 +611,7 @@ coroutine_finalize(PyObject *op)
         return;
     if (tstate_is_finalizing()) {
         strand_abandon(s);
-    } else if (s->thread->ts != tstate_get()) {
+    } else if (!strand_is_here(s)) {
         Py_INCREF(self);
         strand_drop(s);
     } else {

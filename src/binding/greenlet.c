@@ -177,7 +177,7 @@ greenlet_finalize(PyObject *op)
         return; /* what the collector cleared before it dropped it */
     if (tstate_is_finalizing()) {
         strand_abandon(s);
-    } else if (s->thread->ts != tstate_get()) {
+    } else if (!strand_is_here(s)) {
         Py_INCREF(self);
         strand_drop(s);
     } else {

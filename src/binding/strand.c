@@ -94,9 +94,54 @@ free_faces_drop(struct free_faces *list)
     }
 }
 
+/* By which the record is found: in the dictionary, which alone refers to it, so
+ * that gone() is called when that is cleared. */
+static PyObject *
+record_capsule(struct thread_record *t, PyObject *dict,
+               PyCapsule_Destructor gone)
+{
+    PyObject *capsule = PyCapsule_New(t, record_key, NULL);
+
+    if (!capsule)
+        return NULL;
+    if (PyDict_SetItemString(dict, record_key, capsule) < 0) {
+        Py_DECREF(capsule);
+        return NULL;
+    }
+    /* Only now, since until here a failure puts the record back. */
+    (void)PyCapsule_SetDestructor(capsule, gone);
+    Py_DECREF(capsule);
+    return capsule;
+}
+
+/* Nothing of the record's is left after this. What is unwound may run for long,
+ * and another thread may fork meanwhile: in the child a thread state that is
+ * half ended is cleared again, so that the record must be in a dictionary of it
+ * until all is done. */
+static void
+wind_up(struct thread_record *t, PyCapsule_Destructor gone)
+{
+    PyObject *dict = PyThreadState_GetDict();
+    PyObject *capsule = dict ? record_capsule(t, dict, gone) : NULL;
+
+    PyErr_Clear(); /* no memory: then the child may keep blocks for ever */
+    if (!tstate_is_finalizing()) {
+        strand_unwind_all(t, false);
+        tstate_clear_rest(t->ts);
+        strand_unwind_all(t, false);
+    }
+    strand_trim(t);
+    abandon_all(t);
+    while (t->greenlets) /* more than once if a finalizer asks for it again */
+        t->greenlets->gone(t);
+    strand_trim(t);
+    if (capsule)
+        (void)PyCapsule_SetDestructor(capsule, NULL);
+}
+
 /* The destructor of the capsule in the thread state's dictionary. CPython
- * clears that dictionary early when a thread state ends, in the thread itself
- * and with everything still usable, so that coroutines can be unwound.
+ * clears that dictionary early when a thread state ends, mostly in the thread
+ * itself and with everything still usable, so that coroutines can be unwound.
  *
  * There are two cases in which they can't: when the interpreter is shutting
  * down, and in the child of a fork, which clears the thread states of threads
@@ -105,34 +150,34 @@ static void
 record_gone(PyObject *capsule)
 {
     struct thread_record *t = PyCapsule_GetPointer(capsule, record_key);
-    bool here = PyThreadState_Get() == t->ts;
+    PyThreadState *ts = t->ts;
+    bool here = PyThreadState_Get() == ts;
     bool inside = t->current != &t->own;
 
     /* The dictionary is no more: what runs now must not search it. */
     if (here)
         thread_record_last = t;
-    if (here && !inside && !tstate_is_finalizing())
-        strand_unwind_all(t, false);
-    if (here && !inside)
-        strand_trim(t);
-    abandon_all(t);
-    /* More than once if a finalizer asks for it again. */
-    while (t->greenlets && !(here && inside))
-        t->greenlets->gone(t);
-    if (here && !inside)
-        strand_trim(t);
+    if (here && !inside) {
+        wind_up(t, record_gone);
+    } else {
+        abandon_all(t);
+        while (t->greenlets && !here)
+            t->greenlets->gone(t);
+    }
     t->free_coroutines.type = NULL; /* none comes any more */
     t->free_bridges.type = NULL;
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
     if (inside)
-        tstate_return_data_stack(t->ts, &t->own.slice);
+        tstate_return_data_stack(ts, &t->own.slice);
     record_set_ts(t, NULL);
     if (thread_record_last == t)
         thread_record_last = NULL;
     /* A chain of ours that is running needs it to the end. */
     if (here && !inside)
         record_put(t);
+    if (here)
+        tstate_drop_dict(ts);
 }
 
 /* A thread state, of a sub-interpreter say, that came to be on the stack of a
@@ -170,18 +215,14 @@ record_make(PyThreadState *ts, PyObject *dict)
     tstate_outermost(&t->own.slice);
     settle(ts);
     state = state_get();
-    capsule = state ? PyCapsule_New(t, record_key, NULL) : NULL;
-    if (!capsule || PyDict_SetItemString(dict, record_key, capsule) < 0) {
-        Py_XDECREF(capsule);
+    capsule = state ? record_capsule(t, dict, record_gone) : NULL;
+    if (!capsule) {
         record_put(t);
         return NULL;
     }
     t->state = state;
     t->free_coroutines.type = state->coroutine_type;
     t->free_bridges.type = state->bridge_type;
-    /* Only now, since until here a failure puts the record back. */
-    (void)PyCapsule_SetDestructor(capsule, record_gone);
-    Py_DECREF(capsule);
     overflow_watch(t);
     return t;
 }
@@ -195,18 +236,42 @@ thread_record_peek(void)
 
     if (t && t->ts == ts)
         return t;
+    if (tstate_is_ending(ts))
+        return NULL;
     dict = PyThreadState_GetDict();
     capsule = dict ? dict_find(dict, record_key) : PyErr_NoMemory();
     return capsule ? PyCapsule_GetPointer(capsule, record_key) : NULL;
 }
 
+bool
+strand_is_here(const struct strand *s)
+{
+    struct thread_record *t = thread_record_last;
+    struct error saved;
+
+    if (s->thread->ts != tstate_get())
+        return false;
+    if (t == s->thread)
+        return true;
+    error_take(&saved);
+    t = thread_record_peek();
+    error_restore(&saved);
+    return t == s->thread;
+}
+
 struct thread_record *
 thread_record_search(PyThreadState *ts)
 {
-    PyObject *dict = PyThreadState_GetDict();
     struct thread_record *t;
-    PyObject *capsule;
+    PyObject *dict, *capsule;
 
+    if (tstate_is_ending(ts)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "copool can't be used any more in this thread, which "
+                        "is ending");
+        return NULL;
+    }
+    dict = PyThreadState_GetDict();
     if (!dict)
         return (struct thread_record *)PyErr_NoMemory();
     capsule = dict_find(dict, record_key);

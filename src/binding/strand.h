@@ -158,6 +158,10 @@ void strand_unwind_dropped(struct thread_record *t);
  * one if there is no memory to find out. */
 struct thread_record *thread_record_peek(void);
 
+/* Whether it is the current thread's: a thread state that has ended may have
+ * been at the address where the current one is. For finalizers. */
+bool strand_is_here(const struct strand *s);
+
 /* For the thread state `ts`, made if need be. NULL with an exception set. */
 struct thread_record *thread_record_search(PyThreadState *ts);
 

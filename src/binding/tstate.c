@@ -481,6 +481,20 @@ tstate_is_unwound(PyThreadState *ts, struct tstate_slice *s,
 }
 
 void
+tstate_clear_rest(PyThreadState *ts)
+{
+    Py_CLEAR(ts->async_gen_firstiter);
+    Py_CLEAR(ts->async_gen_finalizer);
+    Py_XDECREF(tstate_swap_context(ts, NULL));
+}
+
+void
+tstate_drop_dict(PyThreadState *ts)
+{
+    Py_CLEAR(ts->dict);
+}
+
+void
 tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own)
 {
     ts->datastack_chunk = own->chunk;

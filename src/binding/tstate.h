@@ -503,6 +503,27 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
  * it is the chain that is running in that thread. */
 void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
 
+/* What CPython clears after the dictionary of a thread state that ends, as far
+ * as it may run Python code. */
+void tstate_clear_rest(PyThreadState *ts);
+
+/* The dictionary that was made for it since, which CPython would not free. */
+void tstate_drop_dict(PyThreadState *ts);
+
+/* Whether its dictionary may be gone for good, so that what is begun now would
+ * not be told to end. Before 3.13 threading.local() is a part of it, whose
+ * finalizers may come after ours: there that is left to leak. */
+static inline bool
+tstate_is_ending(const PyThreadState *ts)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    (void)ts;
+    return false;
+#else
+    return ts->_status.finalizing && !ts->dict;
+#endif
+}
+
 /* Lets the thread state free its own data stack rather than the running
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);

@@ -281,6 +281,35 @@ for thread in threads: thread.join()
 """,
         ["True", "status 0"],
     ),
+    "while a thread that ends unwinds what it has": (
+        """
+unwinds, leave = threading.Event(), threading.Event()
+def waits_at_its_end():
+    try:
+        yield_()
+    finally:
+        unwinds.set()
+        leave.wait()
+kept = []
+def work():
+    for fn in (yield_, waits_at_its_end, yield_):
+        kept.append(Coroutine(fn))
+        kept[-1].enter()
+thread = threading.Thread(target=work)
+thread.start()
+unwinds.wait()
+pid = os.fork()
+if not pid:
+    gc.collect()
+    say({co.state for co in kept}, works())
+    sys.exit(0)
+say("status", waits(pid))
+leave.set()
+thread.join()
+say({co.state for co in kept})
+""",
+        ["{'finished'} True", "status 0", "{'finished'}"],
+    ),
     "grandchildren, each inside one more": (
         """
 def forks(n):

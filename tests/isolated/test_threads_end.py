@@ -84,6 +84,59 @@ print(kept[0].state, copool.stats().live)
 """,
         ["[0, 1, 2]", "finished 0"],
     ),
+    "what CPython drops after all else of a thread uses copool": (
+        """
+class Late:
+    def __call__(self, *args):
+        pass
+    def __del__(self):
+        co = Coroutine(yield_)
+        print(co.enter("late"))
+        kept.append(co)
+kept, before = [], copool.stats().live
+def work():
+    Coroutine(int).enter()
+    sys.set_asyncgen_hooks(firstiter=Late())
+run(work)
+blank = [bytes(1000) for _ in range(1000)]  # where the thread state was
+gc.collect()
+print(kept[0].state, copool.stats().live - before)
+""",
+        ["late", "finished 0"],
+    ),
+    "what is too late to be told of the end": (
+        """
+class TooLate:
+    def __call__(self, *args):
+        pass
+    def __del__(self):
+        co = Coroutine(yield_)
+        try:
+            co.enter()
+        except RuntimeError as error:
+            errors.add(str(error))
+        else:
+            kept.append(co)
+kept, errors = [], set()
+def first(): # of copool
+    sys.set_asyncgen_hooks(firstiter=TooLate())
+def last():
+    Coroutine(int).enter()
+    sys.setprofile(TooLate())
+for _ in range(5):
+    run(first)
+    run(last)
+    blank = [bytes(1000) for _ in range(1000)]
+    gc.collect()
+    Coroutine(int).enter()
+is_told = sys.version_info >= (3, 13)
+print(len(kept) == (not is_told) * 10, *errors or ["copool can't be used"])
+kept.clear()
+gc.collect()
+print(copool._core.check())
+""",
+        None,
+    ),
     "dropped in another thread, unwound at the owner's next use": (
         """
 main_co = [Coroutine(body)]
@@ -221,6 +274,9 @@ def test_threads(python, name):
     assert (done.code, done.errors) == (0, "")
     if lines is not None:
         assert done.lines == lines
+    elif name == "what is too late to be told of the end":
+        assert done.lines[0].startswith("True copool can't be used")
+        assert done.lines[1:] == ["True"]
     else:
         assert done.lines == [
             "finished [1]",
