@@ -560,6 +560,13 @@ traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
     return result;
 }
 
+/* It does that itself. */
+static int
+traverse_generator(_PyInterpreterFrame *frame, visitproc visit, void *arg)
+{
+    return 0;
+}
+
 /* Its frame says that they are on its evaluation stack. */
 static int
 traverse_stack(_PyInterpreterFrame *frame, PyObject *const *end,
@@ -602,6 +609,18 @@ traverse_frame(_PyInterpreterFrame *frame, visitproc visit, void *arg)
     return 0;
 }
 
+/* A generator visits what its frame refers to, but in the middle of such a call
+ * leaves out the local variables. */
+static int
+traverse_generator(_PyInterpreterFrame *frame, visitproc visit, void *arg)
+{
+    if (frame->stacktop >= 0)
+        return 0;
+    for (int i = 0; i < frame_code(frame)->co_nlocalsplus; i++)
+        Py_VISIT(frame->localsplus[i]);
+    return 0;
+}
+
 /* But if the arguments of that call are on the evaluation stack, they are what
  * is on top of it. */
 static int
@@ -636,12 +655,11 @@ tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
         Py_VISIT(s->trace_arg);
     Py_VISIT(root->exc.exc_value);
     for (; frame; frame = frame->previous) {
-        /* The frames of generators are visited by these, and those of the
-         * interpreter itself own nothing. */
-        if (frame->owner != FRAME_OWNED_BY_THREAD)
-            continue;
-        result = traverse_frame(frame, visit, arg);
-        if (result)
+        if (frame->owner == FRAME_OWNED_BY_THREAD)
+            result = traverse_frame(frame, visit, arg);
+        else if (frame->owner == FRAME_OWNED_BY_GENERATOR)
+            result = traverse_generator(frame, visit, arg);
+        if (result) /* those of the interpreter itself own nothing */
             return result;
     }
     return 0;

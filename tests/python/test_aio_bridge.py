@@ -907,6 +907,23 @@ def test_a_cycle_through_a_driven_coroutine_is_collected():
     assert not alive()
 
 
+def test_a_cycle_through_a_local_of_a_driven_coroutine_is_collected():
+    class Thing:
+        pass
+
+    async def main(thing):
+        await_(Step())
+        return thing
+
+    thing = Thing()
+    alive = weakref.ref(thing)
+    thing.bridge = bridge(main(thing))
+    thing.bridge.send(None)
+    del thing
+    gc.collect()
+    assert not alive()
+
+
 def test_dropped_in_another_thread_it_ends_in_its_own():
     def fn():
         try:

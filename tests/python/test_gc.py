@@ -164,6 +164,14 @@ def through_exception():
     return body
 
 
+def through_generator():
+    def generates(me):
+        yield_()
+        yield me
+
+    return lambda: next(generates(copool.current()))
+
+
 def through_frame():
     def body():
         frame = sys._getframe()
@@ -193,6 +201,7 @@ def through_two():
         through_deep_local,
         through_attribute,
         through_exception,
+        through_generator,
         through_frame,
         through_two,
     ],
