@@ -554,6 +554,8 @@ strand_park(struct strand *s)
     CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
     if (t->parked_count >= MAX_PARKED || s->pool != blocks_current())
         return false;
+    if (CO_UNLIKELY(s->dropped))
+        return false; /* it waits in another list, with its face */
     s->face = NULL;
     s->next_queued = t->parked;
     t->parked = s;

@@ -174,6 +174,45 @@ print(copool.stats().live)
 """,
         ["dropped", "finally co True", "0"],
     ),
+    "dropped in another thread while all is unwound": (
+        """
+import types
+from copool.aio import await_, bridge
+unwinds, dropped = threading.Event(), threading.Event()
+@types.coroutine
+def waits():
+    yield
+async def target(number):
+    try:
+        await_(waits())
+    finally:
+        ended.append(number)
+def at_the_end():
+    try:
+        yield_()
+    finally:
+        unwinds.set()
+        dropped.wait()
+ended, kept, bridges = [], [], []
+def work():
+    def start():
+        kept.append(Coroutine(at_the_end))
+        kept[-1].enter()
+    start() # it is the first to be unwound, or the other one
+    for number in range(3):
+        bridges.append(bridge(target(number)))
+        bridges[-1].send(None)
+    start()
+thread = threading.Thread(target=work)
+thread.start()
+unwinds.wait()
+bridges.clear()
+dropped.set()
+thread.join()
+print(sorted(ended), {co.state for co in kept}, copool.stats().live)
+""",
+        ["[0, 1, 2] {'finished'} 0"],
+    ),
     "made in one thread, run in another": (
         """
 co = Coroutine(body)
