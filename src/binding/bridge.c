@@ -215,6 +215,8 @@ bridge_main(void *value)
         if (CO_UNLIKELY(!strand_park(s)))
             strand_leave(s, caller, result);
         (void)strand_switch(s->thread, caller, result);
+        if (s->face)
+            strand_tidy(s);
     }
     strand_leave(s, s->caller, (PyObject *)s);
 }
@@ -299,6 +301,7 @@ static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
     PySendResult outcome = PYGEN_NEXT;
+    struct strand *here = s->thread->current;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
@@ -309,6 +312,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
         outcome = self->outcome;
         step_done(self, s, value);
     }
+    strand_tidy(here);
     *result = value;
     Py_DECREF(self);
     return outcome;
@@ -343,6 +347,8 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
     self->context = context;
     strand_nest(t, s);
     self->strand = s;
+    if (CO_UNLIKELY(self->finalized))
+        tstate_set_finalized((PyObject *)self, false);
     self->step = step;
     self->sent = sent;
     entered(t, self, s);
@@ -352,6 +358,25 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
                 result);
 }
 
+/* What waits in await_() in the context of who drove it, and with it what it
+ * has been entered from, goes on in that of who drives it now. Returns a
+ * reference to be dropped after the switch, when it may be the last one. */
+__attribute__((cold)) static PyObject *
+follow_driver(Bridge *self, PyObject *context)
+{
+    PyObject *before = self->context, *unused = NULL;
+
+    self->context = context;
+    for (struct strand *s = self->top; s; s = s->caller)
+        if (s->slice.context == before) {
+            s->slice.context = Py_XNewRef(context);
+            if (unused)
+                Py_DECREF(before);
+            unused = before;
+        }
+    return unused;
+}
+
 /* Goes on in await_(). Steals value; NULL passes on the exception that is set.
  */
 static PySendResult
@@ -359,29 +384,22 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
        PyObject **result)
 {
     struct strand *s = self->strand, *top = self->top;
-    PyObject *context = t->ts->context;
+    PyObject *unused = NULL;
     PySendResult outcome;
 
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
         error_take(&t->error);
-    if (CO_UNLIKELY(top->slice.context != context) &&
-        top->slice.context == self->context) {
-        PyObject *before = top->slice.context;
-
-        top->slice.context = Py_XNewRef(context);
-        self->context = context;
-        context = before; /* it is used by whoever has left it to us */
-    } else {
-        context = NULL;
-    }
+    if (CO_UNLIKELY(top->slice.context != t->ts->context) &&
+        top->slice.context == self->context)
+        unused = follow_driver(self, t->ts->context);
     self->top = NULL;
     self->awaited = NULL;
     hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_switch(t, top, value);
     outcome = left(self, s, value, result);
-    Py_XDECREF(context);
+    Py_XDECREF(unused);
     return outcome;
 }
 
@@ -780,6 +798,7 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->awaited = it;
     self->stack_end = stack_end;
     *value = strand_switch(t, caller, *value);
+    strand_tidy(t->current);
     return true;
 }
 

@@ -118,10 +118,13 @@ raise_state(struct thread_record *t, Coroutine *self)
 static PyObject *
 left(Coroutine *self, struct strand *s, PyObject *result)
 {
+    struct strand *here = s->thread->current;
+
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
     if (CO_LIKELY(!s->finished)) {
         self->state = SUSPENDED;
+        strand_tidy(here);
         Py_DECREF(self); /* the last reference: its finalizer runs now */
         return result;
     }
@@ -129,6 +132,7 @@ left(Coroutine *self, struct strand *s, PyObject *result)
     self->state = FINISHED;
     strand_release(s);
     Py_CLEAR(self->fn);
+    strand_tidy(here);
     Py_DECREF(self);
     return result;
 }
@@ -187,6 +191,8 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     s->slice.context = context;
     Py_CLEAR(self->context);
     self->strand = begin.strand = s;
+    if (CO_UNLIKELY(self->finalized))
+        tstate_set_finalized((PyObject *)self, false);
     entered(t, self, s);
     return left(self, s, strand_begin(t, s, &begin));
 }
@@ -374,7 +380,8 @@ unwind(PyObject *face)
                              "yielded: its stack is leaked",
                              self) < 0)
             PyErr_WriteUnraisable(face);
-        strand_abandon(self->strand);
+        if (self->state == SUSPENDED) /* the warning may have let it go on */
+            strand_abandon(self->strand);
     }
     Py_XDECREF(result);
     error_restore(&saved);
@@ -669,6 +676,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
+    strand_tidy(s);
     if (CO_UNLIKELY(!value))
         error_raise_here();
     return value;

@@ -230,12 +230,15 @@ arrive(struct greenlet_thread *gt, PyObject *value)
     PyGreenlet *origin = gt->origin;
     struct strand *left = origin->pimpl->strand;
 
+    struct strand *here = left->thread->current;
+
     gt->origin = NULL;
     tstate_set_tracing(left->thread->ts, gt->tracing);
-    if (CO_UNLIKELY(left && left->finished))
+    if (CO_UNLIKELY(left->finished))
         finish(origin);
     if (CO_UNLIKELY(gt->trace != NULL))
         value = tell(gt, origin, value);
+    strand_tidy(here);
     Py_DECREF(origin); /* the last reference: its finalizer runs now */
     return value;
 }

@@ -58,11 +58,16 @@ unwind_at_exit(PyObject *module)
 static PyObject *
 set_recursion_limit(PyObject *original, PyObject *limit)
 {
-    struct thread_record *t = thread_record_peek();
+    PyObject *number = PyNumber_Index(limit); /* may run Python code */
+    PyObject *result;
 
-    if (t)
-        return tstate_set_limit(t->ts, &t->current->slice, original, limit);
-    return PyErr_Occurred() ? NULL : PyObject_CallOneArg(original, limit);
+    if (!number)
+        return NULL;
+    strand_hide_limits(false);
+    result = PyObject_CallOneArg(original, number);
+    strand_hide_limits(true);
+    Py_DECREF(number);
+    return result;
 }
 
 /* Puts the above in the place of sys.setrecursionlimit(), where that needs

@@ -130,16 +130,13 @@ say(const struct strand *s)
     segv_say(text.bytes, text.length);
 }
 
-/* All records that were ever made, newest first. They are never freed. */
-static _Atomic(struct thread_record *) records;
-
 /* A strand that runs in this thread and whose guard this is, or NULL. Records
  * of other threads are not looked into: those go on meanwhile. This one may
  * have several, of several interpreters. */
 static const struct strand *
 find(const char *address)
 {
-    struct thread_record *t = atomic_load(&records);
+    struct thread_record *t = atomic_load(&thread_records);
 
     for (; t; t = t->next_made) {
         const struct strand *s = t->current;
@@ -168,14 +165,8 @@ report(const void *address)
 static _Atomic(bool) wanted = true, watching;
 
 void
-overflow_watch(struct thread_record *t)
+overflow_watch(void)
 {
-    if (!t->is_listed) {
-        t->is_listed = true;
-        t->next_made = atomic_load(&records);
-        while (!atomic_compare_exchange_weak(&records, &t->next_made, t))
-            ;
-    }
     if (wanted) {
         if (!atomic_exchange(&watching, true))
             (void)segv_watch(report);
@@ -195,7 +186,7 @@ core_report_overflows(PyObject *module, PyObject *flag)
     if (!is) {
         segv_unwatch();
         watching = false;
-    } else if (atomic_load(&records)) {
+    } else if (atomic_load(&thread_records)) {
         watching = true;
         (void)segv_watch(report);
         (void)segv_stack();

@@ -11,11 +11,9 @@
 
 #include "tstate.h"
 
-struct thread_record;
-
-/* For a record that is new: the thread that uses it is watched from now on. Not
- * done when the module is loaded, since a process that only imports copool must
- * keep its signal handlers. */
-void overflow_watch(struct thread_record *t);
+/* For a thread with a new record: it is watched from now on. Not done when the
+ * module is loaded, since a process that only imports copool must keep its
+ * signal handlers. */
+void overflow_watch(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "state.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
+_Atomic(struct thread_record *) thread_records;
 
 /* --- thread records ----------------------------------------------------- */
 
@@ -56,7 +57,12 @@ record_get(void)
 {
     struct thread_record *t = spare_pop();
 
-    return t ? t : calloc(1, sizeof *t);
+    if (t || !(t = calloc(1, sizeof *t)))
+        return t;
+    t->next_made = atomic_load(&thread_records);
+    while (!atomic_compare_exchange_weak(&thread_records, &t->next_made, t))
+        ;
+    return t;
 }
 
 static void
@@ -223,7 +229,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->state = state;
     t->free_coroutines.type = state->coroutine_type;
     t->free_bridges.type = state->bridge_type;
-    overflow_watch(t);
+    overflow_watch();
     return t;
 }
 
@@ -286,6 +292,17 @@ thread_record_search(PyThreadState *ts)
     return t;
 }
 
+void
+strand_hide_limits(bool hide)
+{
+    const PyInterpreterState *interp = PyInterpreterState_Get();
+    struct thread_record *t = atomic_load(&thread_records);
+
+    for (; t; t = t->next_made)
+        if (t->ts && t->ts->interp == interp)
+            tstate_hide_limit(t->ts, &t->current->slice, hide);
+}
+
 /* --- the life of a strand ----------------------------------------------- */
 
 static void
@@ -312,28 +329,24 @@ strand_call_hold(struct strand_call *call, struct strand *s,
                  const struct strand_args *args)
 {
     Py_ssize_t n = args->nargs;
+    PyObject **held = call->few + 1;
 
     if (args->names)
         n += PyTuple_GET_SIZE(args->names);
     call->strand = s;
     call->args = *args;
     call->many = NULL;
-    if (CO_LIKELY(n <= STRAND_FEW)) {
-        call->args.args = call->few + 1;
-        for (Py_ssize_t i = 0; i < n; i++)
-            call->few[1 + i] = Py_NewRef(args->args[i]);
-        s->args = call->few + 1;
-        s->nargs = n;
-    } else {
-        call->many = PyTuple_New(n);
-        if (!call->many)
+    if (CO_UNLIKELY(n > STRAND_FEW)) {
+        held = call->many = PyMem_New(PyObject *, n);
+        if (!held) {
+            PyErr_NoMemory();
             return false;
-        for (Py_ssize_t i = 0; i < n; i++)
-            PyTuple_SET_ITEM(call->many, i, Py_NewRef(args->args[i]));
-        call->args.args = &PyTuple_GET_ITEM(call->many, 0);
-        s->args = &call->many;
-        s->nargs = 1;
+        }
     }
+    for (Py_ssize_t i = 0; i < n; i++)
+        held[i] = Py_NewRef(args->args[i]);
+    call->args.args = s->args = held;
+    s->nargs = n;
     Py_XINCREF(call->args.names);
     return true;
 }
@@ -344,22 +357,16 @@ strand_call_drop(struct strand_call *call)
     Py_ssize_t n = call->strand->nargs;
 
     call->strand->nargs = 0; /* a finalizer may switch */
-    if (call->many)
-        Py_DECREF(call->many);
-    else
-        for (Py_ssize_t i = 0; i < n; i++)
-            Py_DECREF(call->few[1 + i]);
+    for (Py_ssize_t i = 0; i < n; i++)
+        Py_DECREF(call->args.args[i]);
+    PyMem_Free(call->many);
     Py_XDECREF(call->args.names);
 }
 
 void
 strand_begin_trace(struct strand *s)
 {
-    PyThreadState *ts = s->thread->ts;
-
-    if (s->slice.trace) /* it was primed */
-        tstate_resume_trace(ts, &s->slice);
-    tstate_begin_trace(ts);
+    tstate_begin_trace(s->thread->ts);
 }
 
 void
@@ -423,6 +430,7 @@ strand_leave(struct strand *s, struct strand *to, void *value)
     CO_ASSERT(t->current == s && !PyErr_Occurred());
     CO_ASSERT(to->thread == t && to != s && !to->finished);
     CO_ASSERT(tstate_is_unwound(t->ts, &s->slice, &s->root));
+    CO_ASSERT(!s->slice.trace);
     s->slice.context = t->ts->context;
     s->finished = true;
     t->current = to;
@@ -454,7 +462,20 @@ strand_prime(struct thread_record *t, struct strand *to)
     strand_load_fresh(t, to);
     tstate_save(t->ts, &to->slice);
     tstate_load(t->ts, &from->slice);
+    /* One ends and the other begins: neither goes on with it. */
+    tstate_drop_trace(&from->slice);
+    tstate_drop_trace(&to->slice);
     ctx_inherit(&to->ctx, &from->ctx);
+}
+
+void
+strand_tidy_slow(struct strand *here)
+{
+    struct error saved;
+
+    error_take(&saved);
+    tstate_drop_trace(&here->slice);
+    error_restore(&saved);
 }
 
 /* A thread gets a context when something first asks for one. */
@@ -515,7 +536,7 @@ strand_release(struct strand *s)
     PyObject *face = s->dropped ? s->face : NULL;
     PyObject *context = s->slice.context;
     PyObject *exception = s->root.exc.exc_value;
-    PyObject *hook = s->trace_hook;
+    PyObject *hook = s->trace_hook, *trace = s->slice.trace_arg;
     struct pool *pool = s->pool;
 
     CO_ASSERT(s->finished && s->thread->current != s);
@@ -529,6 +550,7 @@ strand_release(struct strand *s)
     Py_XDECREF(exception);
     Py_XDECREF(context);
     Py_XDECREF(hook);
+    Py_XDECREF(trace);
     Py_XDECREF(face);
 }
 
@@ -579,6 +601,7 @@ dismiss(struct thread_record *t, struct strand *s)
     s->caller = t->current;
     (void)strand_switch(t, s, (PyObject *)s);
     strand_release(s);
+    strand_tidy(t->current);
 }
 
 struct strand *
@@ -669,6 +692,21 @@ unwind_or_abandon(struct strand *s)
     Py_DECREF(face);
 }
 
+/* A `finally` block may start others, and theirs again: for a program that
+ * never stops doing so this must be the end. */
+enum { MOST_STARTED_MEANWHILE = 1000 * 1000 };
+
+static void
+warn_of_endless_starts(void)
+{
+    if (PyErr_WarnEx(PyExc_RuntimeWarning,
+                     "coroutines that end keep starting others, which are "
+                     "suspended: those left are not ended; start none in "
+                     "`finally` blocks",
+                     1) < 0)
+        PyErr_WriteUnraisable(NULL);
+}
+
 static void
 put_back_passed(struct thread_record *t)
 {
@@ -684,21 +722,25 @@ put_back_passed(struct thread_record *t)
  * of the others: there may be many of both. But what runs meanwhile may suspend
  * them, so there is another round.
  *
- * Ends, because a face that is unwound leaves the list for good: it finishes
- * or is abandoned. Its `finally` blocks may start others. */
+ * A face that is unwound leaves the list for good: it finishes or is
+ * abandoned. */
 void
 strand_unwind_all(struct thread_record *t, bool at_exit)
 {
+    Py_ssize_t left = MOST_STARTED_MEANWHILE;
     bool again = true;
     struct strand *s;
 
+    for (s = t->started; s; s = s->next)
+        left++;
     strand_unwind_dropped(t);
-    while (again) {
+    while (again && left > 0) {
         again = false;
-        while ((s = t->started) != NULL) {
+        while ((s = t->started) != NULL && left > 0) {
             if (can_unwind(s, at_exit)) {
                 unwind_or_abandon(s);
                 again = true;
+                left--;
             } else {
                 unlink_started(s);
                 link_started(&t->passed, s);
@@ -706,4 +748,6 @@ strand_unwind_all(struct thread_record *t, bool at_exit)
         }
         put_back_passed(t);
     }
+    if (left <= 0)
+        warn_of_endless_starts();
 }

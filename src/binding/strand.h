@@ -130,8 +130,7 @@ struct thread_extra {
 struct thread_record {
     PyThreadState
         *ts; /* NULL when the thread state is no more. Must be first */
-    struct thread_record *next_made; /* of all that were ever made */
-    bool is_listed;                  /* among those */
+    struct thread_record *next_made; /* in thread_records */
     /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
@@ -150,6 +149,10 @@ struct thread_record {
 };
 
 extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
+
+/* All that were ever made, newest first. They are never freed, so that a signal
+ * handler may look through them. */
+extern _Atomic(struct thread_record *) thread_records;
 
 /* Called where thread->dropped is not NULL. Runs Python code. */
 void strand_unwind_dropped(struct thread_record *t);
@@ -238,9 +241,22 @@ strand_arrive(struct strand *from, void *value)
     return value;
 }
 
+void strand_tidy_slow(struct strand *here);
+
+/* Frees what the switch to `here` has left to be freed. For the faces, when
+ * control has arrived and they are consistent again. May run Python code; keeps
+ * a set exception. */
+static inline void
+strand_tidy(struct strand *here)
+{
+    if (CO_UNLIKELY(here->slice.trace_arg != NULL))
+        strand_tidy_slow(here);
+}
+
 /* Stops the running strand, goes on in `to`, which gets `value`, and returns
  * what the running strand gets when it is switched to again: a reference, or
- * NULL with an exception set. Steals value; NULL passes on t->error. */
+ * NULL with an exception set. Steals value; NULL passes on t->error. Calls for
+ * strand_tidy(). */
 static inline PyObject *
 strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
 {
@@ -340,7 +356,7 @@ struct strand_call {
     struct strand *strand;
     struct strand_args args;
     PyObject *few[1 + STRAND_FEW]; /* the first is for the callee's use */
-    PyObject *many;                /* a tuple that holds them, or NULL */
+    PyObject **many;               /* if there are more: from PyMem_Malloc() */
 };
 
 /* Takes references to the arguments; false with an exception set. Runs no
@@ -369,6 +385,9 @@ int strand_traverse(struct strand *strand, PyObject *const *stack_end,
 /* Gives the block of a finished strand back. May run Python code (a context
  * that nobody else holds is freed); keeps a set exception. */
 void strand_release(struct strand *strand);
+
+/* tstate_hide_limit() for what runs in each thread of this interpreter. */
+void strand_hide_limits(bool hide);
 
 /* Queues the strand, whose face was dropped by another thread, for its own
  * thread, which calls `unwind` for its face when it next uses copool or ends.

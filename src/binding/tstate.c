@@ -6,11 +6,14 @@
 #include "internal/pycore_frame.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
+
 #ifdef CO_HAS_STACK_LIMITS
 #    include "internal/pycore_interpframe.h"
 #    include "internal/pycore_runtime.h"
 #    include "internal/pycore_stackref.h"
 #endif
+
+#include "check.h"
 
 /* --- what there is in the interpreter ----------------------------------- */
 
@@ -241,25 +244,18 @@ tstate_set_finalized(PyObject *op, bool finalized)
         head->_gc_prev &= ~(uintptr_t)_PyGC_PREV_MASK_FINALIZED;
 }
 
-PyObject *
-tstate_set_limit(PyThreadState *ts, struct tstate_slice *s, PyObject *original,
-                 PyObject *limit)
+void
+tstate_hide_limit(PyThreadState *ts, struct tstate_slice *s, bool hide)
 {
-    PyObject *result;
-
 #ifdef CO_COUNTS_ALL_CALLS
     ts->recursion_remaining += s->hidden;
-    s->hidden = 0;
-#endif
-    result = PyObject_CallOneArg(original, limit);
-#ifdef CO_COUNTS_ALL_CALLS
-    s->hidden = tstate_hide(ts, s->max_depth);
+    s->hidden = hide ? tstate_hide(ts, s->max_depth) : 0;
     ts->recursion_remaining -= s->hidden;
 #else
     (void)ts;
     (void)s;
+    (void)hide;
 #endif
-    return result;
 }
 
 /* --- tracing ------------------------------------------------------------ */
@@ -345,6 +341,7 @@ tstate_renew_code(PyThreadState *ts)
 void
 tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
 {
+    CO_ASSERT(!s->trace_arg);
     s->trace = ts->c_tracefunc;
     s->trace_arg = Py_XNewRef(ts->c_traceobj);
 }
@@ -354,16 +351,21 @@ tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
 void
 tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
 {
-    PyObject *unused = s->trace_arg;
+    PyObject *mine = s->trace_arg;
 
     if (ts->c_tracefunc) {
-        unused = ts->c_traceobj;
+        s->trace_arg = ts->c_traceobj;
         ts->c_tracefunc = s->trace;
-        ts->c_traceobj = s->trace_arg;
+        ts->c_traceobj = mine;
     }
     s->trace = NULL;
-    s->trace_arg = NULL;
-    Py_XDECREF(unused);
+}
+
+void
+tstate_drop_trace(struct tstate_slice *s)
+{
+    s->trace = NULL;
+    Py_CLEAR(s->trace_arg);
 }
 
 PyObject *

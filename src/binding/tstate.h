@@ -135,8 +135,8 @@ struct tstate_slice {
 #ifdef CO_INSTRUMENTS_EACH_CODE
     uintptr_t breaker; /* which has the version of all instrumentation */
 #endif
-    Py_tracefunc trace; /* sys.settrace()'s, or NULL; taken at arrival */
-    PyObject *trace_arg;
+    Py_tracefunc trace;  /* sys.settrace()'s, or NULL; taken at arrival */
+    PyObject *trace_arg; /* its object, or without it one to be dropped */
 #ifdef CO_HAS_CFRAME
     int trash_nesting;
 #endif
@@ -188,9 +188,13 @@ tstate_hide(const PyThreadState *ts, int max_depth)
 __attribute__((cold)) void tstate_save_trace(PyThreadState *ts,
                                              struct tstate_slice *s);
 
-/* After the switch, since it may run Python code. */
+/* After the switch. What the other chain had may have nobody else, and to free
+ * it may run Python code, so that it is left in the slice for later. */
 __attribute__((cold)) void tstate_resume_trace(PyThreadState *ts,
                                                struct tstate_slice *s);
+
+/* Drops what the slice has of that. May run Python code. */
+__attribute__((cold)) void tstate_drop_trace(struct tstate_slice *s);
 
 static inline bool
 tstate_is_traced(const PyThreadState *ts)
@@ -407,6 +411,7 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
     /* A root chunk is one that starts at data[1]: CPython pops a chunk when
      * its first frame is at data[0], so it never pops this one. */
     s->trace = NULL;
+    s->trace_arg = NULL;
     chunk->previous = NULL;
     chunk->size = space->data_size;
     chunk->top = 0;
@@ -458,17 +463,17 @@ int tstate_budget(size_t stack_size);
 size_t tstate_default_stack(void);
 size_t tstate_least_stack(void);
 
-/* What sys.setrecursionlimit() is when the running chain has that slice: calls
- * `original`, which must neither see what is hidden of the limit nor give the
- * chain more of it than its stack can hold. Only where one counter counts all
- * calls; elsewhere a stack is guarded by something else. */
+/* Around sys.setrecursionlimit(), which must see nothing hidden of the limit in
+ * any thread, and after which no running chain, which has that slice, may have
+ * more of it than its stack can hold. Only where one counter counts all calls;
+ * elsewhere a stack is guarded by something else. */
 #ifdef CO_COUNTS_ALL_CALLS
 enum { TSTATE_HIDES_LIMIT = 1 };
 #else
 enum { TSTATE_HIDES_LIMIT = 0 };
 #endif
-PyObject *tstate_set_limit(PyThreadState *ts, struct tstate_slice *slice,
-                           PyObject *original, PyObject *limit);
+void tstate_hide_limit(PyThreadState *ts, struct tstate_slice *slice,
+                       bool hide);
 
 /* Whether the running chain, which started from root, is back at its start. */
 bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,

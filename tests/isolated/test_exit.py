@@ -375,6 +375,27 @@ co = Coroutine(starting); co.enter()
         ["finally other"],
         "",
     ),
+    "starts another in finally, and that one, too, without end": (
+        """
+def starting():
+    try:
+        yield_()
+    finally:
+        start()
+def start():
+    cos.append(Coroutine(starting))
+    cos[-1].enter()
+    del cos[:-1]
+cos = []
+start()
+thread = threading.Thread(target=start)
+thread.start()
+thread.join()
+""",
+        0,
+        [],
+        "keep starting others",
+    ),
     "started after ours at exit": (
         """
 def late():

@@ -924,6 +924,27 @@ def test_a_cycle_through_a_local_of_a_driven_coroutine_is_collected():
     assert not alive()
 
 
+def test_dropped_after_it_was_garbage_before_it_began():
+    class Saves:
+        def __del__(self):
+            saved.append(self.bridge)
+
+    def fn():
+        try:
+            await_(Step())
+        finally:
+            saved.append("finally")
+
+    saved = []
+    thing = Saves()
+    thing.bridge, thing.me = run_sync(fn), thing
+    del thing
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        gc.collect()
+    saved.pop().send(None)
+    assert saved == ["finally"]
+
+
 def test_dropped_in_another_thread_it_ends_in_its_own():
     def fn():
         try:
@@ -1166,6 +1187,31 @@ def test_a_call_has_what_is_left_of_the_limit():
         return descend(n - 1) if n else finish(run_sync(depth))
 
     assert abs(descend(100) + 100 - descend(0)) < 10
+
+
+def test_coroutines_that_wait_with_it_go_on_in_the_driver_s_context():
+    def inner():
+        await_(Step())
+        seen.append(var.get())
+
+    def call():
+        Coroutine(inner).enter()
+        seen.append(var.get())
+        await_(Step())
+        seen.append(var.get())
+
+    def drive(value):
+        context = contextvars.Context()
+        context.run(var.set, value)
+        return context.run(next, b, "end")
+
+    var = contextvars.ContextVar("var")
+    seen = []
+    b = run_sync(call)
+    drive(1)
+    drive(2)
+    assert drive(3) == "end"
+    assert seen == [2, 2, 3]
 
 
 def test_a_context_entered_below_stays_when_the_driver_has_it_too():

@@ -345,6 +345,26 @@ def test_weakref_callback_comes_after_finally():
     assert (order, ref()) == (["finally", "finalize", "callback"], None)
 
 
+def test_dropped_after_it_was_garbage_before_it_began():
+    class Saves:
+        def __del__(self):
+            saved.append(self.co)
+
+    def body():
+        try:
+            yield_()
+        finally:
+            saved.append("finally")
+
+    saved = []
+    thing = Saves()
+    thing.co, thing.me = Coroutine(body), thing
+    del thing
+    gc.collect()
+    saved.pop().enter()
+    assert saved == ["finally"]
+
+
 def test_resurrected_in_finally_is_finished():
     kept = []
 

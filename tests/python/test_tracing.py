@@ -1,11 +1,15 @@
 """Trace and profile functions see coroutines as they see generators."""
 
+import contextlib
 import sys
 import threading
 
 import pytest
 
 from copool import Coroutine, current, yield_
+from copool._core import _greenlet_names
+
+greenlet = _greenlet_names()["greenlet"]
 
 
 class tracing:
@@ -317,3 +321,25 @@ def test_monitoring_callback_that_switches():
         monitoring.set_events(tool, 0)
         monitoring.free_tool_id(tool)
     assert seen == ["in the callback", "end", "end"]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_no_trace_function_is_kept_where_a_greenlet_begins_as_another_ends(raises):
+    def tracer(*args):
+        pass
+
+    def end():
+        if raises:
+            raise KeyError
+
+    def once():
+        parent = greenlet(lambda value=None: value)
+        child = greenlet(end, parent)
+        with contextlib.suppress(KeyError), tracing(tracer):
+            child.switch()
+
+    once()
+    before = sys.getrefcount(tracer)
+    for _ in range(10):
+        once()
+    assert sys.getrefcount(tracer) == before

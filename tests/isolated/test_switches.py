@@ -1,0 +1,200 @@
+"""What a switch leaves to be freed, or would run in the middle of it."""
+
+import pytest
+
+PRELUDE = """
+import gc, sys, threading, warnings, weakref
+import copool
+from copool import Coroutine, yield_
+from copool.aio import can_await, run_sync
+from copool._core import _greenlet_names
+greenlet, getcurrent = map(_greenlet_names().get, ("greenlet", "getcurrent"))
+
+def trace(*args):
+    pass
+
+class Trace:
+    def __init__(self, end):
+        self.end = end
+    def __call__(self, *args):
+        pass
+    def __del__(self):
+        self.end()
+
+class Cycle(Trace):
+    def __init__(self, end):
+        super().__init__(end)
+        self.me = self
+"""
+
+SCRIPTS = {
+    "a trace function ends by a switch that passes an exception": (
+        """
+def fails():
+    raise KeyError
+def end():
+    try:
+        Coroutine(fails).enter()
+    except KeyError:
+        print("end")
+def body():
+    sys.settrace(Trace(end))
+    raise ValueError("of the coroutine")
+sys.settrace(trace)
+try:
+    Coroutine(body).enter()
+except ValueError as error:
+    sys.settrace(None)
+    print(error)
+""",
+        ["end", "of the coroutine"],
+    ),
+    "a trace function ends by a switch to a coroutine": (
+        """
+def end():
+    print("end", Coroutine(int).enter())
+def body():
+    while True:
+        print(yield_())
+co = Coroutine(body)
+sys.settrace(trace)
+co.enter()
+sys.settrace(Trace(end))
+co.enter("value")
+sys.settrace(None)
+""",
+        ["value", "end 0"],
+    ),
+    "a trace function that ends switches greenlets": (
+        """
+def end():
+    greenlet(lambda: print("end")).switch()
+def body():
+    sys.settrace(Trace(end))
+    return "value"
+sys.settrace(trace)
+value = greenlet(body).switch()
+sys.settrace(None)
+print(value)
+""",
+        ["end", "value"],
+    ),
+    "a trace function that ends collects garbage": (
+        """
+main = getcurrent()
+def body():
+    main.switch()
+    sys.settrace(Trace(gc.collect))
+for _ in range(20):
+    sys.settrace(trace)
+    g = greenlet(body)
+    g.switch()
+    g.switch()
+    sys.settrace(None)
+print("there")
+""",
+        ["there"],
+    ),
+    "a trace function of a parked strand ends with it": (
+        """
+def body():
+    sys.settrace(Trace(lambda: print("end", can_await())))
+sys.settrace(trace)
+for _ in run_sync(body):
+    pass
+sys.settrace(None)
+copool.trim()
+print("there")
+""",
+        ["end False", "there"],
+    ),
+    "a collection while a greenlet gets many arguments": (
+        """
+def body(*args):
+    return len(args)
+def end():
+    ended.append(greenlet(int).switch())
+ended = []
+gc.collect()
+for k in range(1, 100):
+    Cycle(end)
+    gc.set_threshold(k)
+    assert greenlet(body).switch(*range(30)) == 30
+gc.set_threshold(1000)
+gc.collect()
+print(len(ended))
+""",
+        ["99"],
+    ),
+    "a collection while a coroutine gets many arguments": (
+        """
+def body(*args):
+    return args
+def end():
+    if copool.in_coroutine():
+        yield_("end")
+gc.disable()
+for k in range(1, 100):
+    co = Coroutine(body)
+    Cycle(end)
+    gc.set_threshold(k)
+    gc.enable()
+    value = co.enter(*([[i] for i in range(30)]))
+    gc.disable()
+    if value == "end":
+        blank = [{i: i} for i in range(100)]
+        value = co.enter()
+    assert value == tuple([i] for i in range(30)), value
+print("there")
+""",
+        ["there"],
+    ),
+    "a warning that ends what it is about": (
+        """
+def body():
+    try:
+        yield_()
+    except copool.CoroutineExit:
+        yield_()
+def show(*args, **options):
+    print(reference().close())
+warnings.showwarning = show
+co = Coroutine(body)
+co.enter()
+reference = weakref.ref(co)
+del co
+print(copool.stats().live)
+""",
+        ["None", "0"],
+    ),
+    "a limit that another thread raises": (
+        """
+def nest():
+    sorted([1, 2], key=lambda _: nest())
+def body():
+    entered.set()
+    raised.wait()
+    try:
+        nest()
+    except RecursionError:
+        print("RecursionError")
+entered, raised = threading.Event(), threading.Event()
+co = Coroutine(body)
+thread = threading.Thread(target=co.enter)
+thread.start()
+entered.wait()
+sys.setrecursionlimit(10**6)
+raised.set()
+thread.join()
+print(sys.getrecursionlimit())
+""",
+        ["RecursionError", "1000000"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_switch(python, name):
+    script, lines = SCRIPTS[name]
+    done = python(PRELUDE + script)
+    assert (done.code, done.errors, done.lines) == (0, "", lines)
