@@ -118,16 +118,17 @@ raise_state(struct thread_record *t, Coroutine *self)
 static PyObject *
 left(Coroutine *self, struct strand *s, PyObject *result)
 {
-    struct strand *here = s->thread->current;
+    struct strand *here;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
     if (CO_LIKELY(!s->finished)) {
         self->state = SUSPENDED;
-        strand_tidy(here);
+        strand_tidy(s->thread->current);
         Py_DECREF(self); /* the last reference: its finalizer runs now */
         return result;
     }
+    here = s->thread->current;
     self->strand = NULL;
     self->state = FINISHED;
     strand_release(s);
