@@ -165,24 +165,27 @@ greenlet_traverse(PyObject *op, visitproc visit, void *arg)
 }
 
 static void
-greenlet_finalize(PyObject *op)
+end(PyGreenlet *self)
 {
-    PyGreenlet *self = (PyGreenlet *)op;
-    struct strand *s;
+    struct strand *s = self->pimpl->strand;
 
-    if (!is_suspended(self))
-        return;
-    s = self->pimpl->strand;
-    if (s->dropped)
-        return; /* what the collector cleared before it dropped it */
     if (tstate_is_finalizing()) {
         strand_abandon(s);
     } else if (!strand_is_here(s)) {
         Py_INCREF(self);
         strand_drop(s);
     } else {
-        (void)greenlet_ops.unwind(op);
+        (void)greenlet_ops.unwind((PyObject *)self);
     }
+}
+
+static void
+greenlet_finalize(PyObject *op)
+{
+    PyGreenlet *self = (PyGreenlet *)op;
+
+    if (is_suspended(self) && !self->pimpl->strand->dropped)
+        end(self);
 }
 
 /* The frames of a suspended chain are freed by unwinding it. That is still due
@@ -205,7 +208,15 @@ greenlet_clear(PyObject *op)
     return 0;
 }
 
-/* Its finalizer has run, and nobody refers to it, but it has not ended. */
+/* Whether it is suspended and only the caller refers to it. */
+static bool
+is_left_over(const PyGreenlet *self)
+{
+    return is_suspended(self) && Py_REFCNT(self) == 1;
+}
+
+/* It has caught the exit and nobody refers to it. The warning may run anything,
+ * after which that may not be so. */
 static void
 give_up(PyGreenlet *self)
 {
@@ -218,7 +229,31 @@ give_up(PyGreenlet *self)
                          self) < 0)
         PyErr_WriteUnraisable((PyObject *)self);
     PyErr_Restore(type, value, traceback);
-    strand_abandon(self->pimpl->strand);
+    if (is_left_over(self))
+        strand_abandon(self->pimpl->strand);
+}
+
+/* Ends what is being deallocated, unless the dealloc of a subclass has just
+ * done so by calling tp_finalize. False if somebody refers to it afterwards. */
+static bool
+end_unreferenced(PyGreenlet *self)
+{
+    struct greenlet *g = self->pimpl;
+    Py_ssize_t others;
+
+    Py_SET_REFCNT(self, 1);
+    if (!g->left_over)
+        end(self);
+    if (is_left_over(self))
+        give_up(self);
+    g->left_over = false;
+    others = Py_REFCNT(self) - 1;
+#ifdef Py_TRACE_REFS
+    if (others)
+        _Py_NewReference((PyObject *)self);
+#endif
+    Py_SET_REFCNT(self, others);
+    return !others;
 }
 
 /* Types derived in C call this for objects that they may have untracked. */
@@ -229,25 +264,18 @@ greenlet_dealloc(PyObject *op)
     struct greenlet *g = self->pimpl;
     PyTypeObject *type = Py_TYPE(op);
 
+    PyObject_GC_UnTrack(op);
     if (g && CO_UNLIKELY(g->strand != NULL)) {
-        if (!PyObject_GC_IsTracked(op))
-            PyObject_GC_Track(op);
-        tstate_set_finalized(op, false);
-        if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        PyObject_GC_Track(op);
+        if (!end_unreferenced(self)) {
             /* The dealloc of a subclass, which called us, goes on to drop the
              * object's reference to its type. */
             if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
                 Py_INCREF(type);
             return;
         }
-        if (g->strand) {
-            Py_SET_REFCNT(op, 1); /* for its repr() */
-            give_up(self);
-            Py_SET_REFCNT(op, 0);
-        }
-    }
-    if (PyObject_GC_IsTracked(op))
         PyObject_GC_UnTrack(op);
+    }
     if (self->weakrefs)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->dict);

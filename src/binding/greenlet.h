@@ -48,6 +48,8 @@ struct greenlet {
     PyObject *context;  /* only valid while not active */
     bool started;
     bool is_main;
+    bool left_over; /* it has caught the exit, and only who raised that refers
+                     * to it; until it is deallocated, which is next */
 };
 
 /* What a new greenlet needs to begin. Only valid until it has. */

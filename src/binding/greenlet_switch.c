@@ -542,6 +542,7 @@ unwind(PyObject *face)
     Py_XDECREF(result);
     Py_DECREF(killer);
     error_restore(&saved);
+    g->left_over = g->strand && Py_REFCNT(self) == 1;
     return !g->strand;
 }
 

@@ -365,6 +365,147 @@ say(len(caught), sys.getrefcount(Sub) - before)
 """,
         ["1 True", "None 1", "1 -1"],
     ),
+    "one that ignores its end gets it once, whatever its class": (
+        """
+def stubborn():
+    while True:
+        try:
+            getcurrent().parent.switch()
+        except api.GreenletExit:
+            say("no", type(getcurrent()).__name__)
+class Sub(greenlet): pass
+class Slots(greenlet): __slots__ = ("a",)
+class Deleted(greenlet):
+    def __del__(self): say("__del__")
+warnings.showwarning = lambda *args: say("warned")
+for type_ in greenlet, Sub, Slots, Deleted:
+    g = type_(stubborn)
+    g.switch()
+    del g
+say(copool.stats().live)
+""",
+        [
+            *["no greenlet", "warned", "no Sub", "warned", "no Slots", "warned"],
+            *["__del__", "no Deleted", "warned", "4"],
+        ],
+    ),
+    "one that is dropped in another thread and ignores its end gets it once": (
+        """
+def stubborn():
+    while True:
+        try:
+            getcurrent().parent.switch()
+        except api.GreenletExit:
+            say("no")
+warnings.showwarning = lambda *args: say("warned")
+g = [greenlet(stubborn)]
+g[0].switch()
+run(g.clear)
+getcurrent().switch()
+say(copool.stats().live)
+""",
+        ["no", "warned", "1"],
+    ),
+    "a subclass with __del__ is ended": (
+        """
+class Sub(greenlet):
+    def __del__(self): say("__del__", self.dead)
+before = sys.getrefcount(Sub)
+g = Sub(body)
+g.switch()
+del g
+say(copool.stats().live, sys.getrefcount(Sub) - before)
+""",
+        ["__del__ False", "finally g False", "0 0"],
+    ),
+    "a subclass with __del__ is dropped in another thread": (
+        """
+class Sub(greenlet):
+    def __del__(self): say("__del__", self.dead)
+g = [Sub(body)]
+g[0].switch()
+run(g.clear)
+say("dropped")
+getcurrent().switch()
+say(copool.stats().live)
+""",
+        ["__del__ False", "dropped", "finally g False", "0"],
+    ),
+    "a subclass with __del__ that saves it": (
+        """
+class Sub(greenlet):
+    def __del__(self): saved.append(self)
+saved = []
+g = Sub(body)
+g.switch()
+del g
+say("saved", saved[0].dead)
+saved.clear()
+say(copool.stats().live)
+""",
+        ["saved False", "finally g False", "0"],
+    ),
+    "the warning that one ignores its end lets it end": (
+        """
+def stubborn():
+    try:
+        getcurrent().parent.switch()
+    except api.GreenletExit:
+        getcurrent().parent.switch()
+def show(*args):
+    ref().switch()
+    say(ref().dead)
+warnings.showwarning = show
+g = greenlet(stubborn)
+g.switch()
+ref = weakref.ref(g)
+del g
+say(ref(), copool.stats().live)
+""",
+        ["True", "None 0"],
+    ),
+    "the warning that one ignores its end saves it": (
+        """
+def stubborn():
+    try:
+        getcurrent().parent.switch()
+    except api.GreenletExit:
+        getcurrent().parent.switch()
+class Sub(greenlet): pass
+warnings.showwarning = lambda *args: saved.append(ref())
+saved = []
+for type_ in greenlet, Sub:
+    g = type_(stubborn)
+    g.switch()
+    ref = weakref.ref(g)
+    del g
+    others = [greenlet(int) for _ in range(5)]
+    say(type(saved[0]).__name__, sys.getrefcount(saved[0]), saved[0].dead)
+    saved.pop().switch()
+    say(ref(), copool.stats().live)
+""",
+        ["greenlet 2 False", "None 0", "Sub 2 False", "None 0"],
+    ),
+    "the error that the warning becomes saves it": (
+        """
+def stubborn():
+    try:
+        getcurrent().parent.switch()
+    except api.GreenletExit:
+        getcurrent().parent.switch()
+warnings.simplefilter("error")
+sys.unraisablehook = lambda args: saved.append(args.object)
+saved = []
+g = greenlet(stubborn)
+g.switch()
+del g
+others = [greenlet(int) for _ in range(5)]
+say(sys.getrefcount(saved[0]), saved[0].dead)
+saved.pop().switch()
+say(copool.stats().live)
+""",
+        ["2 False", "0"],
+    ),
     "many threads, many greenlets": (
         """
 def work():
