@@ -148,6 +148,8 @@ is_suspended(const PyGreenlet *self)
     return g && g->strand && !g->is_main && !greenlet_is_current(self);
 }
 
+static void greenlet_finalize(PyObject *op);
+
 static int
 greenlet_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -162,6 +164,20 @@ greenlet_traverse(PyObject *op, visitproc visit, void *arg)
     if (is_suspended(self))
         return strand_traverse(self->pimpl->strand, NULL, visit, arg);
     return 0;
+}
+
+/* The collector takes no notice of what this denies: it is never garbage, nor
+ * is anything that it refers to. That is so for a suspended greenlet of which
+ * tp_finalize will not raise the exit, since the collector calls that once for
+ * an object, or not for a class that has its own. Once garbage is being cleared
+ * no code that can see it may run. */
+static int
+greenlet_is_gc(PyObject *op)
+{
+    const struct greenlet *g = ((PyGreenlet *)op)->pimpl;
+
+    return !g || !g->strand || g->is_main ||
+           (!g->finalized && Py_TYPE(op)->tp_finalize == greenlet_finalize);
 }
 
 static void
@@ -184,12 +200,16 @@ greenlet_finalize(PyObject *op)
 {
     PyGreenlet *self = (PyGreenlet *)op;
 
+    if (!self->pimpl)
+        return;
+    self->pimpl->finalized = true;
     if (is_suspended(self) && !self->pimpl->strand->dropped)
         end(self);
 }
 
-/* The frames of a suspended chain are freed by unwinding it. That is still due
- * here if it survived that before, since an object is finalized once. */
+/* The frames of a suspended chain are freed by unwinding it, in tp_finalize. If
+ * that has not been done it is too late: other garbage may be cleared by now.
+ */
 static int
 greenlet_clear(PyObject *op)
 {
@@ -198,9 +218,8 @@ greenlet_clear(PyObject *op)
 
     if (!g)
         return 0;
-    greenlet_finalize(op);
-    if (g->strand)
-        return 0; /* its `finally` blocks may yet use what it has */
+    if (is_suspended(self))
+        strand_abandon(g->strand);
     Py_CLEAR(self->dict);
     Py_CLEAR(g->parent);
     Py_CLEAR(g->run);
@@ -588,6 +607,7 @@ PyTypeObject greenlet_type = {
     .tp_free = PyObject_GC_Del,
     .tp_dealloc = greenlet_dealloc,
     .tp_finalize = greenlet_finalize,
+    .tp_is_gc = greenlet_is_gc,
     .tp_traverse = greenlet_traverse,
     .tp_clear = greenlet_clear,
     .tp_repr = greenlet_repr,

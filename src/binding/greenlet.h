@@ -48,6 +48,7 @@ struct greenlet {
     PyObject *context;  /* only valid while not active */
     bool started;
     bool is_main;
+    bool finalized; /* tp_finalize was called, which is once for an object */
     bool left_over; /* it has caught the exit, and only who raised that refers
                      * to it; until it is deallocated, which is next */
 };

@@ -34,6 +34,11 @@ def own(fn):
         fn()
     return threading.Thread(target=work)
 
+def find():
+    # The greenlet that exists besides the main one, or None.
+    all = (o for o in gc.get_objects() if isinstance(o, greenlet))
+    return next((g for g in all if g.parent), None)
+
 def run(fn):
     thread = own(fn)
     thread.start()
@@ -505,6 +510,149 @@ saved.pop().switch()
 say(copool.stats().live)
 """,
         ["2 False", "0"],
+    ),
+    "garbage that ignores its end is left as it is": (
+        """
+gc.disable()
+class Sub(greenlet): pass
+def make(type_):
+    def helper():
+        return len([])
+    def stubborn(helper):
+        while True:
+            try:
+                getcurrent().parent.switch()
+            except api.GreenletExit:
+                say(type(getcurrent()).__name__, helper(), getcurrent().attribute)
+    g = helper.g = type_(stubborn)
+    g.me, g.attribute = [g], 5
+    g.switch(helper)
+for type_ in greenlet, Sub:
+    make(type_)
+    gc.collect()
+    gc.collect()
+    say(find().me == [find()], copool.stats().live)
+    try:
+        find().throw(KeyError)
+    except KeyError:
+        pass
+    gc.collect()
+    say(find(), copool.stats().live)
+""",
+        ["greenlet 0 5", "True 1", "None 0", "Sub 0 5", "True 1", "None 0"],
+    ),
+    "garbage of a class that was made for it ignores its end": (
+        """
+gc.disable()
+def make():
+    def helper():
+        return len([])
+    class Sub(greenlet):
+        __slots__ = ("me",)
+        def method(self):
+            return helper()
+    def stubborn():
+        while True:
+            try:
+                getcurrent().parent.switch()
+            except api.GreenletExit:
+                say(getcurrent().method())
+    g = Sub.g = Sub(stubborn)
+    g.me = [g]
+    g.switch()
+make()
+gc.collect()
+gc.collect()
+say(find().me == [find()], copool.stats().live)
+try:
+    find().throw(KeyError)
+except KeyError:
+    pass
+gc.collect()
+say(find(), copool.stats().live)
+""",
+        ["0", "True 1", "None 0"],
+    ),
+    "a subclass with __del__ in a cycle with its frames is left as it is": (
+        """
+gc.disable()
+class Sub(greenlet):
+    def __del__(self): say("__del__")
+def make():
+    def helper():
+        return len([])
+    def body(helper):
+        try:
+            getcurrent().parent.switch()
+        finally:
+            say("finally", helper())
+    g = helper.g = Sub(body)
+    g.me = [g]
+    g.switch(helper)
+make()
+gc.collect()
+gc.collect()
+say(find().me == [find()], copool.stats().live)
+find().switch()
+gc.collect()
+say(find(), copool.stats().live)
+""",
+        ["True 1", "finally 0", "__del__", "None 0"],
+    ),
+    "pending garbage is found and started": (
+        """
+gc.disable()
+class Finds:
+    def __del__(self): found.append(self.g)
+found = []
+def body(helper):
+    try:
+        getcurrent().parent.switch()
+    finally:
+        say("finally", helper())
+def make():
+    def helper():
+        return len([])
+    finds = Finds()
+    finds.g = greenlet(body)
+    finds.me = finds
+    return helper
+helper = make()
+gc.collect()
+g = helper.g = found.pop()
+g.switch(helper)
+del g, helper
+gc.collect()
+say(find().dead)
+find().switch()
+say(find(), copool.stats().live)
+""",
+        ["False", "finally 0", "None 0"],
+    ),
+    "pending garbage is started by other garbage's end": (
+        """
+gc.disable()
+class Starts:
+    def __del__(self): self.g.switch(self.helper)
+def body(helper):
+    try:
+        getcurrent().parent.switch()
+    finally:
+        say("finally", helper())
+def make():
+    def helper():
+        return len([])
+    g = helper.g = greenlet(body)
+    starts = Starts()
+    starts.g, starts.helper, helper.starts = g, helper, starts
+make()
+gc.collect()
+gc.collect()
+find().switch()
+gc.collect()
+say(find(), copool.stats().live)
+""",
+        ["finally 0", "None 0"],
     ),
     "many threads, many greenlets": (
         """
