@@ -350,21 +350,25 @@ take_strand(struct thread_record *t, PyGreenlet *self)
     return true;
 }
 
-/* Starts a pending greenlet. Steals the references to it and to run. */
+/* Starts a pending greenlet. Steals the references to it, to run and to what is
+ * thrown, which may be NULL. */
 __attribute__((always_inline)) static inline PyObject *
 begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
-      PyObject *run, const struct strand_args *args, bool thrown)
+      PyObject *run, const struct strand_args *args, struct error *thrown)
 {
-    struct greenlet_start start = {to, run, *args, NULL, thrown};
+    struct greenlet_start start = {to, run, *args, NULL, thrown != NULL};
     PyGreenlet *from = gt->current;
 
     if (CO_UNLIKELY(!take_strand(t, to))) {
         if (thrown)
-            error_drop(&t->error);
+            error_drop(thrown);
         Py_DECREF(run);
         Py_DECREF(to);
         return NULL;
     }
+    /* Only now: where there is no strand, raising that may run finalizers. */
+    if (thrown)
+        t->error = *thrown;
     CO_ASSERT(!gt->origin);
     from->pimpl->top = t->current;
     gt->origin = from;
@@ -587,7 +591,7 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
             break;
         if (run) {
             Py_XDECREF(value);
-            return begin(t, gt, to, run, args, false);
+            return begin(t, gt, to, run, args, NULL);
         }
         if (value)
             return go_on(t, gt, to, value);
@@ -629,10 +633,10 @@ greenlet_throw_into(PyGreenlet *self)
         error_drop(&error);
         return NULL;
     }
-    t->error = error;
     if (run)
         return begin(t, gt, to, run, &(struct strand_args){NULL, 0, NULL},
-                     true);
+                     &error);
+    t->error = error;
     return go_on(t, gt, to, NULL);
 }
 

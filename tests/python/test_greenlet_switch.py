@@ -1,5 +1,6 @@
 """Switching between greenlets: what is passed, who goes on, in which order."""
 
+import gc
 import sys
 from types import SimpleNamespace
 
@@ -182,6 +183,56 @@ def test_without_a_stack_it_stays_pending(settings):
     assert not second.dead
     first.switch()
     assert second.switch(2) == 2
+
+
+@pytest.mark.usefixtures("settings", "collected_by_hand")
+def test_what_is_thrown_is_dropped_once_where_there_is_no_stack():
+    """On 3.11 to raise that there is none runs finalizers, which may switch."""
+    copool.configure(max_blocks=2)
+    main = getcurrent()
+    ended = []
+
+    def body():
+        try:
+            main.switch()
+        except KeyError:
+            return "end"
+
+    class Garbage:
+        def __init__(self):
+            self.me = self
+            self.g = greenlet(body)
+            self.g.switch()
+
+        def __del__(self):
+            ended.append(self.g.throw(KeyError("inner")))
+
+    held = greenlet(main.switch)
+    held.switch()
+    error = ValueError("thrown")
+    before = sys.getrefcount(error)
+    thresholds = gc.get_threshold()
+    gc.collect()
+    for allocations in range(1, 12):
+        Garbage()
+        try:
+            raise IndexError
+        except IndexError:
+            pending = greenlet(int)
+            throw = pending.throw
+            gc.set_threshold(allocations)
+            gc.enable()
+            try:  # noqa: SIM105
+                throw(error)
+            except (copool.PoolExhausted, ValueError):
+                pass  # the latter if garbage was collected before
+            gc.disable()
+            gc.set_threshold(*thresholds)
+        error.__traceback__ = None
+        gc.collect()
+    assert ended == ["end"] * 11
+    assert sys.getrefcount(error) == before
+    held.switch()
 
 
 def test_run_is_looked_up_when_it_starts():
