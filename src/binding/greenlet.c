@@ -382,10 +382,6 @@ set_run(PyObject *op, PyObject *run, void *Py_UNUSED(closure))
                         "run cannot be set after the start of the greenlet");
         return -1;
     }
-    if (!run && !g->run) {
-        PyErr_SetString(PyExc_AttributeError, "run");
-        return -1;
-    }
     Py_XSETREF(g->run, Py_XNewRef(run));
     return 0;
 }

@@ -182,11 +182,14 @@ expect(void *op)
 static PyGreenlet *
 api_new(PyObject *run, PyGreenlet *parent)
 {
-    PyObject *args[] = {run ? run : Py_None,
-                        parent ? (PyObject *)parent : Py_None};
+    PyGreenlet *self = (PyGreenlet *)PyObject_Vectorcall(
+        (PyObject *)&greenlet_type, &run, run != NULL, NULL);
+    PyObject *given = (PyObject *)parent;
 
-    return (PyGreenlet *)PyObject_Vectorcall((PyObject *)&greenlet_type, args,
-                                             2, NULL);
+    if (self && given && given != Py_None &&
+        greenlet_set_parent(self, given) < 0)
+        Py_CLEAR(self);
+    return self;
 }
 
 static PyGreenlet *

@@ -56,8 +56,15 @@ def test_new_and_switch():
     assert switch(new(lambda: 5, NULL), NULL, NULL) == 5
     assert switch(new(lambda **k: k, NULL), NULL, {"x": 3}) == {"x": 3}
     assert switch(new(lambda *a: a, NULL), (4,), {}) == (4,)
-    other = greenlet()
-    assert new(NULL, other).parent is other
+
+
+@pytest.mark.parametrize("parent", [NULL, greenlet()])
+def test_new_without_a_callable_has_no_run(parent):
+    g = new(NULL, parent)
+    assert g.parent is (getcurrent() if parent is NULL else parent)
+    assert not hasattr(g, "run")
+    with pytest.raises(AttributeError, match="run"):
+        g.switch()
 
 
 def test_get_current_and_get_parent():

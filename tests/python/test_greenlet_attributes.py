@@ -138,7 +138,7 @@ def test_a_parent_in_another_thread_is_refused_once_it_runs():
 
 def test_attributes_that_cannot_be_deleted():
     g = greenlet()
-    for name in ("parent", "gr_context", "gr_frame", "dead", "run"):
+    for name in ("parent", "gr_context", "gr_frame", "dead"):
         with pytest.raises(AttributeError):
             delattr(g, name)
 
@@ -154,9 +154,20 @@ def test_run_is_gone_once_it_runs():
         g.__init__(int)
     g.switch()
     assert not hasattr(g, "run")
-    g = greenlet(int)
-    del g.run
-    assert not hasattr(g, "run")
+    with pytest.raises(AttributeError, match="cannot be set after the start"):
+        del g.run
+
+
+def test_run_may_be_deleted_whether_there_is_any_or_not():
+    for g in (greenlet(int), greenlet()):
+        for _ in range(2):
+            del g.run
+            assert not hasattr(g, "run")
+        g.run = int
+        assert g.switch() == 0
+
+
+def test_run_may_be_none():
     assert greenlet(run=None).run is None
 
 
