@@ -517,7 +517,9 @@ AWAITABLES = [lambda: run_sync(int), ready, lambda: agen().asend(None)]
 
 @pytest.mark.parametrize("make", AWAITABLES)
 @pytest.mark.parametrize("where", ["thread", "coroutine"])
-def test_outside_it_names_the_remedies_and_nothing_else_is_said(make, where):
+def test_outside_it_names_the_remedies_and_nothing_else_is_said(
+    make, where, unraisable
+):
     awaitable = make()
     gc.collect()
     with warnings.catch_warnings():
@@ -527,6 +529,7 @@ def test_outside_it_names_the_remedies_and_nothing_else_is_said(make, where):
             call(awaitable)
         del awaitable
         gc.collect()
+    assert not unraisable  # as a warning is that is raised where something is freed
     assert "await copool.aio.run_sync(" in str(raised.value)
     assert "copool.aio.run(main())" in str(raised.value)
 
@@ -695,12 +698,17 @@ def test_throw_refuses_what_cannot_be_raised(args):
 def test_a_call_that_is_never_awaited_says_so():
     with pytest.warns(RuntimeWarning, match=r"run_sync.* of .*noop.* never awaited"):
         run_sync(noop)
+
+
+def test_a_call_that_is_closed_says_nothing(unraisable):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         b = run_sync(noop)
         b.close()
-    with pytest.raises(RuntimeError, match="cannot reuse"):
-        b.send(None)
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            b.send(None)
+        del b
+    assert not unraisable  # as a warning is that is raised where something is freed
 
 
 def noop():

@@ -1442,7 +1442,7 @@ def test_an_awaitable_in_c_can_be_awaited_below(run):
     assert run(main()) == ["future", "task", "generator"]
 
 
-def test_no_warning_is_left_behind(run):
+def test_no_warning_is_left_behind(run, unraisable):
     async def main():
         wait()
         await later()
@@ -1451,3 +1451,4 @@ def test_no_warning_is_left_behind(run):
         warnings.simplefilter("error")
         run(main())
         gc.collect()
+    assert not unraisable  # as a warning is that is raised where something is freed

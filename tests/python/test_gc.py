@@ -524,7 +524,7 @@ def test_frames_keep_no_coroutine_alive():
     assert (ref(), frame) == (None, None)
 
 
-def test_no_resource_warning_in_normal_use():
+def test_no_resource_warning_in_normal_use(unraisable):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(10):
@@ -532,3 +532,4 @@ def test_no_resource_warning_in_normal_use():
             co.enter()
             del co
         gc.collect()
+    assert not unraisable  # as a warning is that is raised where something is freed
