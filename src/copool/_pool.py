@@ -93,7 +93,8 @@ def configure(
     policy: `magazine` (the default), `release`, `mutex` or `none`.
     batch: blocks moved between a thread and the shared pool at once, 1 to 4096.
     stack_size: bytes of C stack for each coroutine, of address space: memory is
-        taken only for what is used. docs/design.md tells how to choose it.
+        taken only for what is used. At most 1 GiB; docs/design.md tells how to
+        choose it.
     max_blocks: the cap on live and idle blocks together.
     max_idle: idle blocks that the shared store of `magazine` keeps, for as long as
         they are needed now and then.

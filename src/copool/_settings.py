@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What each number may be. The least stack depends on the version of CPython, which
+# the core knows.
+_RANGES = {
+    "batch": (1, 4096),
+    "stack_size": (None, 1 << 30),
+    "max_blocks": (1, sys.maxsize),
+    "max_idle": (0, sys.maxsize),
+}
+_TYPES = {"policy": str, "guard": str, "overflow_report": bool}
+
+
 def apply(changes: "dict[str, Any]") -> None:
     """Change these settings of the pool, as `copool.configure()` says."""
-    for name, value in changes.items():
-        if isinstance(value, int) and abs(value) > sys.maxsize:
-            raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
+    # All of them before any: what is wrong changes nothing.
+    changes = {name: _checked(name, value) for name, value in changes.items()}
     report = changes.pop("overflow_report", None)
     if changes or report is None:
         options = _core.options() | changes
@@ -36,13 +46,39 @@ def apply(changes: "dict[str, Any]") -> None:
         _core.report_overflows(report)
 
 
+def _checked(name: str, value: "Any") -> "Any":
+    """Return it as the core takes it. Raises TypeError and ValueError.
+
+    An error names the option before anything else that could be one's name.
+    """
+    if wanted := _TYPES.get(name):
+        if not isinstance(value, wanted):
+            raise TypeError(
+                f"{name} must be a {wanted.__name__}, not {type(value).__name__}"
+            )
+        return value
+    # True is 1 to Python, but nobody means a batch of one by it.
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    number = value.__index__()
+    least, most = _RANGES[name]
+    if least is None:
+        if number < 0:
+            raise ValueError(f"{name} must not be negative, but is {number}")
+        if number > most:
+            raise ValueError(f"{name} may be at most 1 GiB ({most}), not {number}")
+    elif not least <= number <= most:
+        raise ValueError(f"{name} must be from {least} to {most}, not {number}")
+    return number
+
+
 def _from_environment(environ: "Mapping[str, str]") -> None:
     """Apply `COPOOL_POLICY`, `_BATCH` and the others."""
     changes: dict[str, Any] = {}
     for name in ("policy", "guard"):
         if text := environ.get(f"COPOOL_{name.upper()}"):
             changes[name] = text
-    for name in ("batch", "stack_size", "max_blocks"):
+    for name in _RANGES:
         variable = f"COPOOL_{name.upper()}"
         if text := environ.get(variable):
             try:
@@ -63,9 +99,12 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
         try:
             apply(changes)
         except ValueError as error:
+            # Each error names its setting first, then the value.
+            text = str(error)
+            wrong = min((n for n in changes if n in text), key=text.index)
             error.add_note(
-                "This setting comes from the environment variables "
-                + ", ".join(f"COPOOL_{name.upper()}" for name in changes)
+                "This setting comes from the environment variable"
+                f" COPOOL_{wrong.upper()}"
             )
             raise
 

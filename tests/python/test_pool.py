@@ -11,6 +11,7 @@ import copool
 from copool import Coroutine, PoolExhausted, _core, yield_
 
 POLICIES = ["none", "mutex", "release", "magazine"]
+MOST = sys.maxsize
 
 
 def started(n):
@@ -102,26 +103,58 @@ def test_what_is_left_out_stays(settings):
             "no pool policy 'best': choose 'none', 'mutex', 'release' or 'magazine'",
         ),
         ({"policy": ""}, ValueError, "no pool policy ''"),
-        ({"policy": 1}, TypeError, "must be str, not int"),
+        ({"policy": 3}, TypeError, "policy must be a str, not int"),
         ({"policy": "none\0"}, ValueError, "embedded null character"),
         (
             {"guard": "wall"},
             ValueError,
             "no guard 'wall': choose 'auto', 'madvise', 'mprotect' or 'none'",
         ),
-        ({"guard": b"none"}, TypeError, "must be str, not bytes"),
+        ({"guard": b"none"}, TypeError, "guard must be a str, not bytes"),
         ({"batch": 0}, ValueError, "batch must be from 1 to 4096, not 0"),
         ({"batch": -1}, ValueError, "batch must be from 1 to 4096, not -1"),
         ({"batch": 4097}, ValueError, "batch must be from 1 to 4096, not 4097"),
-        ({"batch": 1.5}, TypeError, "cannot be interpreted as an integer"),
-        ({"max_blocks": 0}, ValueError, "max_blocks must be at least 1, not 0"),
-        ({"max_blocks": 2**70}, ValueError, "max_blocks must be at most"),
-        ({"max_idle": -1}, ValueError, "max_idle must not be negative, but is -1"),
+        (
+            {"batch": 1 << 63},
+            ValueError,
+            f"batch must be from 1 to 4096, not {1 << 63}",
+        ),
+        ({"batch": 1.5}, TypeError, "batch must be an int, not float"),
+        ({"batch": True}, TypeError, "batch must be an int, not bool"),
+        ({"max_blocks": 0}, ValueError, f"max_blocks must be from 1 to {MOST}, not 0"),
+        (
+            {"max_blocks": 2**70},
+            ValueError,
+            f"max_blocks must be from 1 to {MOST}, not {2**70}",
+        ),
+        ({"max_idle": -1}, ValueError, f"max_idle must be from 0 to {MOST}, not -1"),
+        ({"max_idle": False}, TypeError, "max_idle must be an int, not bool"),
         ({"stack_size": 0}, ValueError, "a stack_size of 0 bytes is too small"),
-        ({"stack_size": -1}, ValueError, "a stack_size of -1 bytes is too small"),
         ({"stack_size": 64 << 10}, ValueError, "CPython needs at least"),
-        ({"stack_size": 2**31}, ValueError, "may be at most 1 GiB"),
-        ({"stack_size": "1 MiB"}, TypeError, "cannot be interpreted as an integer"),
+        *(
+            (
+                {"stack_size": n},
+                ValueError,
+                f"stack_size must not be negative, but is {n}",
+            )
+            for n in (-1, -(1 << 40), -(1 << 80))
+        ),
+        *(
+            (
+                {"stack_size": n},
+                ValueError,
+                f"stack_size may be at most 1 GiB (1073741824), not {n}",
+            )
+            for n in ((1 << 30) + 1, 1 << 40, 1 << 63, 1 << 80)
+        ),
+        ({"stack_size": "1 MiB"}, TypeError, "stack_size must be an int, not str"),
+        ({"stack_size": True}, TypeError, "stack_size must be an int, not bool"),
+        (
+            {"overflow_report": "no"},
+            TypeError,
+            "overflow_report must be a bool, not str",
+        ),
+        ({"overflow_report": 2}, TypeError, "overflow_report must be a bool, not int"),
     ],
 )
 def test_bad_option_changes_nothing(settings, options, kind, text):
@@ -130,6 +163,20 @@ def test_bad_option_changes_nothing(settings, options, kind, text):
         copool.configure(**{"batch": 7} | options)
     assert text in str(caught.value)
     assert (_core.options(), copool.stats()) == (settings, before)
+
+
+def test_numbers_of_other_types_that_are_whole_are_taken(settings):
+    class Number:
+        def __index__(self):
+            return 9
+
+    copool.configure(batch=Number())
+    assert copool.stats().batch == 9
+
+
+def test_the_most_that_is_allowed_is_taken(settings):
+    copool.configure(stack_size=1 << 30, batch=4096, max_idle=sys.maxsize, max_blocks=1)
+    assert _core.options()["stack_size"] == 1 << 30
 
 
 def test_positional_and_unknown_options_are_refused():
@@ -226,6 +273,7 @@ def test_environment_variables():
         COPOOL_BATCH="5",
         COPOOL_STACK_SIZE=str(3 << 20),
         COPOOL_MAX_BLOCKS="99",
+        COPOOL_MAX_IDLE="0",
     )
     assert code == 0
     for setting in (
@@ -234,6 +282,7 @@ def test_environment_variables():
         "('batch', 5)",
         f"('stack_size', {3 << 20})",
         "('max_blocks', 99)",
+        "('max_idle', 0)",
     ):
         assert setting in out
 
@@ -251,7 +300,8 @@ def test_empty_environment_variables_count_as_unset():
         ("COPOOL_BATCH", "0", "batch must be from 1 to 4096, not 0"),
         ("COPOOL_STACK_SIZE", "1M", "COPOOL_STACK_SIZE must be a whole number"),
         ("COPOOL_STACK_SIZE", "1", "a stack_size of 1 bytes is too small"),
-        ("COPOOL_MAX_BLOCKS", "-3", "max_blocks must be at least 1, not -3"),
+        ("COPOOL_MAX_BLOCKS", "-3", f"max_blocks must be from 1 to {MOST}, not -3"),
+        ("COPOOL_MAX_IDLE", "-1", f"max_idle must be from 0 to {MOST}, not -1"),
     ],
 )
 def test_bad_environment_variable(variable, value, text):
@@ -261,7 +311,28 @@ def test_bad_environment_variable(variable, value, text):
     assert variable in err
 
 
-def test_environment_variable_beyond_any_number():
-    code, _, err = with_environment(COPOOL_MAX_BLOCKS=str(2**70))
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("COPOOL_POLICY", "guard"),
+        ("COPOOL_GUARD", "policy"),
+        ("COPOOL_BATCH", "0"),
+        ("COPOOL_STACK_SIZE", "1"),
+        ("COPOOL_STACK_SIZE", str(2**70)),
+        ("COPOOL_MAX_BLOCKS", str(2**70)),
+    ],
+)
+def test_of_several_environment_variables_the_wrong_one_is_named(variable, value):
+    right = {
+        "COPOOL_POLICY": "mutex",
+        "COPOOL_GUARD": "none",
+        "COPOOL_BATCH": "7",
+        "COPOOL_STACK_SIZE": str(3 << 20),
+        "COPOOL_MAX_BLOCKS": "99",
+        "COPOOL_OVERFLOW_REPORT": "0",
+    }
+    code, _, err = with_environment(**right | {variable: value})
     assert code == 1
-    assert "COPOOL_MAX_BLOCKS" in err
+    assert err.splitlines()[-1] == (
+        f"This setting comes from the environment variable {variable}"
+    )
