@@ -294,6 +294,29 @@ def test_a_picture_of_unknown_kind_is_refused_before_measuring(capsys):
     assert ".svg or .png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--plot", "--json", "--markdown"])
+def test_a_file_that_cannot_be_is_refused_before_measuring(option, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "measure", pytest.fail)
+    for name in ("/no/such/place.svg", "/"):
+        assert cli.main([option, name]) == cli.EXIT_ERROR
+        assert capsys.readouterr().err.startswith("copool bench: ")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "many"])
+@pytest.mark.parametrize("option", ["--rounds", "--round-ms"])
+def test_numbers_must_be_whole_and_above_zero(option, number, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([f"{option}={number}"])
+    assert f"{number!r} is no whole number from 1 on" in capsys.readouterr().err
+
+
+def test_matplotlib_is_looked_for_before_measuring(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "measure", pytest.fail)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["--plot", "x.svg"]) == cli.EXIT_ERROR
+    assert "pip install 'copool[bench]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [("rich.table", []), ("matplotlib", ["--plot", "x.svg", "--json", "-"])],

@@ -276,10 +276,18 @@ def test_demo_needs_a_function(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--crowd", "0"], ["--rounds", "x"], ["/no/such"], ["--json", "/no/f"]],
+    [["/no/such"], ["--json", "/no/f"]],
 )
 def test_demo_refuses_bad_arguments_at_once(arguments, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main(arguments)
     assert exit.value.code == 2
     assert "copool demo: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--crowd", "--rounds"])
+@pytest.mark.parametrize("number", ["0", "x", "-1", "2.5"])
+def test_demo_needs_whole_numbers_above_zero(option, number, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([f"{option}={number}"])
+    assert f"{number!r} is no whole number from 1 on" in capsys.readouterr().err

@@ -1,11 +1,13 @@
 """`copool simulate`: the engine of virtual time, its patterns, and the command."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 
 from copool.model.policies import POLICIES
+from copool.simulate import cli
 from copool.simulate.cli import main
 from copool.simulate.costs import DEFAULT, Costs
 from copool.simulate.patterns import PATTERNS, Load, simulate
@@ -97,7 +99,6 @@ def test_command_prints_writes_and_draws(tmp_path, capsys):
         (["--cost", "line=much"], "not a number"),
         (["--cost", "line=-1"], "must be from 0"),
         (["--plot", "x.pdf"], "must end in .svg or .png"),
-        (["--json", "/no/such/place.json"], "No such file"),
     ],
 )
 def test_what_cannot_be_is_told(options, text, capsys):
@@ -105,11 +106,76 @@ def test_what_cannot_be_is_told(options, text, capsys):
     assert text in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("numbers", ["0", "1,", "x"])
-def test_numbers_must_be_numbers(numbers, capsys):
+@pytest.mark.parametrize("threads", ["1", "3", "2,5"])
+def test_hand_off_needs_pairs_of_threads(threads, capsys):
+    assert main(["--pattern", "handoff", "--threads", threads]) == 2
+    wrong = threads.rpartition(",")[2]
+    assert f"between two threads each: not {wrong} threads" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "wrong"),
+    [
+        ("--threads", "0", "0"),
+        ("--threads", "1,", ""),
+        ("--batch", "8,x", "x"),
+        ("--alive", "-3", "-3"),
+        ("--lifecycles", "1.5", "1.5"),
+    ],
+)
+def test_numbers_must_be_whole_and_above_zero(option, text, wrong, capsys):
     with pytest.raises(SystemExit):
-        main(["--threads", numbers])
-    assert "invalid" in capsys.readouterr().err
+        main([f"{option}={text}"])
+    assert f"{wrong!r} is no whole number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pause", ["nan", "-500", "inf", "soon"])
+def test_a_pause_must_be_a_time(pause, capsys):
+    with pytest.raises(SystemExit):
+        main(["--pattern", "burst", f"--pause={pause}"])
+    assert f"{pause!r} is no number from 0 to 10⁹" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("name", ["/no/such/place.svg", "/"])
+def test_a_file_that_cannot_be_is_refused_at_once(option, name, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "simulate", pytest.fail)
+    with pytest.raises(SystemExit):
+        main([option, name])
+    assert "cannot be a file" in capsys.readouterr().err
+
+
+def test_matplotlib_is_looked_for_first(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "simulate", pytest.fail)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["--plot", "x.svg"]) == 2
+    assert "--plot needs matplotlib" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        (
+            ["--threads", "64", "--policy", "magazine"],
+            "steady: 1 alive in each thread, 2,000 lifecycles of each",
+        ),
+        (
+            ["--threads", "2,200", "--pattern", "handoff", "--policy", "magazine"],
+            "handoff: 256 alive in each pair, 5,120 or 2,000 lifecycles of each",
+        ),
+    ],
+)
+def test_the_title_says_how_much_was_simulated(options, title, capsys, monkeypatch):
+    loads = []
+
+    def small(pool, costs, pattern, load):
+        loads.append(load.lifecycles)
+        return simulate(pool, costs, pattern, replace(load, lifecycles=10))
+
+    monkeypatch.setattr(cli, "simulate", small)
+    assert main(options) == 0
+    assert title in capsys.readouterr().out
+    assert all(f"{number:,}" in title for number in loads)
 
 
 def test_figures_are_rounded_without_lying():

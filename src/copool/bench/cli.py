@@ -81,9 +81,9 @@ def parser() -> argparse.ArgumentParser:
         help="measure this case only; may be given several times",
     )
     p.add_argument("--quick", action="store_true", help="all cases under a minute")
-    p.add_argument("--rounds", type=positive, metavar="N", help="rounds for each case")
+    p.add_argument("--rounds", type=number, metavar="N", help="rounds for each case")
     p.add_argument(
-        "--round-ms", type=positive, metavar="MS", help="length of one subject's round"
+        "--round-ms", type=number, metavar="MS", help="length of one subject's round"
     )
     p.add_argument(
         "--check",
@@ -101,12 +101,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def positive(text: str) -> int:
+def number(text: str) -> int:
     """Convert an option that must be a number above zero."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    try:
+        found = int(text)
+    except ValueError:
+        found = 0
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return found
 
 
 def chosen_cases(every: Sequence[Case], names: Sequence[str] | None) -> list[Case]:
@@ -246,6 +249,12 @@ def write(target: str, text: str) -> None:
         raise BenchError(f"cannot write {target}: {error.strerror}") from None
 
 
+def check_place(path: Path) -> None:
+    """Raise BenchError if there can be no such file."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise BenchError(f"cannot write {path}: it cannot be a file")
+
+
 def placed(target: str, text: str, place: str) -> str:
     """Return the text, or the file that is there with the text in its place."""
     path = Path(target)
@@ -263,8 +272,12 @@ def run(options: argparse.Namespace) -> int:
         for case in chosen:
             print(f"{case.name:<14} {case.title}")
         return 0
+    # Now: to measure takes minutes.
     if options.plot:
-        plot.check_name(options.plot)
+        plot.check(options.plot)
+    for target in (options.json, options.markdown, options.plot):
+        if target is not None and target != "-":
+            check_place(Path(target))
     results = measure(chosen, chosen_settings(options))
     names = [case.name for case in chosen]
     verdicts = targets.judge(results, names) if options.check else []

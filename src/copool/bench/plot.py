@@ -47,19 +47,21 @@ MEMORY = ("memory", "suspended", "tasks-waiting")
 LEFT_OUT = ("function-call", "map-16k", "quiet")
 
 
-def check_name(path: Path) -> None:
-    """Raise BenchError unless the file's name says which kind of picture."""
+def check(path: Path) -> None:
+    """Raise BenchError unless a picture of this name can be drawn."""
     if path.suffix.lower() not in (".svg", ".png"):
         raise BenchError(f"--plot {path}: the name must end in .svg or .png")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise missing("matplotlib", "--plot") from None
 
 
 def write_plot(results: Results, cases: Sequence[Case], path: Path) -> None:
     """Draw every case that was measured, into an SVG or PNG file."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing("matplotlib", "--plot") from None
+    import matplotlib
+    from matplotlib.figure import Figure
+
     matplotlib.rcParams["svg.fonttype"] = "none"
     matplotlib.rcParams["axes.titlesize"] = 10
     panels = [

@@ -56,12 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crowd",
-        type=_positive,
+        type=_number,
         metavar="N",
         help=f"walkers alive at once (default: {_CROWD:,}, or what the pool allows)",
     )
     parser.add_argument(
-        "--rounds", type=_positive, metavar="N", default=3, help="default: 3"
+        "--rounds", type=_number, metavar="N", default=3, help="default: 3"
     )
     parser.add_argument(
         "--json", type=_output, metavar="FILE", help="write it all here"
@@ -69,10 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def _number(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return number
 
 

@@ -17,8 +17,9 @@ from copool.simulate.patterns import PATTERNS, Load, simulate
 
 EXIT_ERROR = 2
 # Unless it is said how many lifecycles, there are so many in all, but in each
-# thread two to twenty times as many as are alive at once.
-IN_ALL, LEAST, MOST = 200_000, 2, 20
+# thread at least twice as many as are alive at once; and at most twenty times as
+# many, counting fewer than a hundred as a hundred.
+IN_ALL, LEAST, MOST, CROWD = 200_000, 2, 20, 100
 ALIVE = {"steady": 1, "burst": 200, "handoff": 256, "churn": 50}
 
 
@@ -44,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         "--lifecycles",
         type=_number,
         metavar="N",
-        help=f"of each thread; default: about {IN_ALL:,} in all",
+        help="of each thread, or of each pair in handoff; default: what makes"
+        f" {IN_ALL:,} in all, but at least {LEAST} and at most {MOST} times --alive,"
+        f" and at most {MOST * CROWD:,} with less than {CROWD} alive",
     )
     p.add_argument(
         "--alive",
@@ -55,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--pause",
-        type=float,
+        type=_pause,
         default=100.0,
         metavar="µS",
         help="between two bursts; default: 100",
@@ -68,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=NS",
         help="what a step costs: " + ", ".join(asdict(DEFAULT)),
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    p.add_argument("--plot", type=Path, metavar="FILE", help="draw to .svg or .png")
+    p.add_argument("--json", type=_output, metavar="FILE", help="write the figures")
+    p.add_argument("--plot", type=_output, metavar="FILE", help="draw to .svg or .png")
     return p
 
 
@@ -79,14 +82,35 @@ def _first_line(function: object) -> str:
 
 
 def _number(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return number
 
 
 def _numbers(text: str) -> list[int]:
     return [_number(part) for part in text.split(",")]
+
+
+def _pause(text: str) -> float:
+    try:
+        pause = float(text)
+    except ValueError:
+        pause = -1.0
+    if not 0 <= pause < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 10⁹")
+    return pause
+
+
+def _output(text: str) -> Path:
+    # Now, since the simulations that come before it is written may take minutes.
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be a file")
+    return path
 
 
 def chosen_costs(given: list[str]) -> Costs:
@@ -106,24 +130,39 @@ def chosen_costs(given: list[str]) -> Costs:
     return replace(DEFAULT, **found)
 
 
+def lifecycles(makers: int, alive: int) -> int:
+    """Return how many there are of each thread, or pair, unless it is said."""
+    return min(MOST * max(alive, CROWD), max(LEAST * alive, IN_ALL // makers))
+
+
 def run(options: argparse.Namespace) -> None:
     """Do what the options ask for; raise ValueError for what cannot be."""
     costs = chosen_costs(options.cost)
     if options.plot and options.plot.suffix.lower() not in (".svg", ".png"):
         raise ValueError(f"--plot {options.plot}: the name must end in .svg or .png")
     alive = options.alive or ALIVE[options.pattern]
-    rows = []
+    if options.pattern == "handoff" and (
+        odd := [threads for threads in options.threads if threads % 2]
+    ):
+        raise ValueError(f"handoff is between two threads each: not {odd[0]:,} threads")
+    if options.plot:
+        import matplotlib  # noqa: F401  Or that it is missing is found too late.
+    rows, each = [], []
     for threads in options.threads:
-        n = options.lifecycles or min(
-            MOST * max(alive, 100), max(LEAST * alive, IN_ALL // threads)
-        )
+        makers = threads // 2 if options.pattern == "handoff" else threads
+        n = options.lifecycles or lifecycles(makers, alive)
+        each.append(f"{n:,}")
         load = Load(threads, n, alive, options.pause * 1000, options.seed)
         for policy in options.policy or POLICIES:
             for batch in options.batch:
                 pool = POLICIES[policy](batch=batch)
                 outcome = simulate(pool, costs, options.pattern, load)
                 rows.append(report.Row(threads, policy, batch, outcome))
-    title = f"{options.pattern}, {alive:,} alive"
+    whose = "pair" if options.pattern == "handoff" else "thread"
+    title = (
+        f"{options.pattern}: {alive:,} alive in each {whose},"
+        f" {' or '.join(dict.fromkeys(each))} lifecycles of each"
+    )
     report.show(title, rows, costs, Console())
     if options.json:
         figures = {
