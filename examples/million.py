@@ -3,8 +3,8 @@
 Each is suspended three Python calls deep, below it a guard against overflow of its
 stack. Beside them stand greenlets and nested generators, every measurement in a
 process of its own. Bytes are resident memory and page tables; creating includes
-the first entry, and entering goes once around all of them. The time is that of the
-processor.
+the first entry, and entering goes once around all of them: the median of as many
+rounds for each number. The time is that of the processor.
 
     python examples/million.py
     python examples/million.py 100000 --plot million.png
@@ -18,12 +18,16 @@ import argparse
 import gc
 import json
 import os
+import platform
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -36,7 +40,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STACK = (512 if sys.version_info < (3, 14) else 256) * 1024
+ROUNDS = 15
 TOO_SLOW = 120  # seconds for one measurement
+PICTURES = (".pdf", ".png", ".svg")
 
 Enter = Callable[[], object]
 
@@ -133,7 +139,7 @@ def measure(subject: str, n: int) -> None:
         print(json.dumps({"made": first + step}), flush=True)
     taken = memory() - before
     rounds = []
-    for _ in range(max(5, 100_000 // n)):
+    for _ in range(ROUNDS):
         start = time.process_time()
         for enter in enters:
             enter()
@@ -141,7 +147,7 @@ def measure(subject: str, n: int) -> None:
     figures = {
         "size": taken / n,
         "create": created / n * 1e9,
-        "enter": min(rounds) / n * 1e9,
+        "enter": statistics.median(rounds) / n * 1e9,
         "mappings": mappings(),
     }
     print(json.dumps(figures), flush=True)
@@ -226,8 +232,14 @@ def measure_all(most: int, console: Console) -> list[Cost]:
     return costs
 
 
+def conditions() -> str:
+    python = f"CPython {platform.python_version()}"
+    return f"{python}, copool with stacks of {STACK // 1024} KiB"
+
+
 def table_of(costs: list[Cost]) -> Table:
-    table = Table(title="one of N, three Python calls deep", title_justify="left")
+    title = f"one of N, three Python calls deep\n{conditions()}"
+    table = Table(title=title, title_justify="left")
     for name in ("N", "by", "bytes", "create, ns", "enter, ns", "mappings"):
         table.add_column(name, justify="left" if name == "by" else "right")
     for c in sorted(costs, key=lambda c: (c.n, list(SUBJECTS).index(c.subject))):
@@ -236,7 +248,7 @@ def table_of(costs: list[Cost]) -> Table:
     return table
 
 
-def plot(costs: list[Cost], path: str) -> None:
+def plot(costs: list[Cost], path: Path) -> None:
     """Save what one takes, in bytes and in nanoseconds, over how many there are."""
     from matplotlib.figure import Figure
 
@@ -263,6 +275,8 @@ def plot(costs: list[Cost], path: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)
     size.legend(frameon=False)
+    title = f"one of N, three Python calls deep; {conditions()}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, weight="bold")
     figure.savefig(path, dpi=150)
 
 
@@ -282,10 +296,37 @@ def draw(
         )
 
 
+def number(text: str) -> int:
+    try:
+        found = int(text)
+    except ValueError:
+        found = 0
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return found
+
+
+def picture(text: str) -> Path:
+    """Return the path of a picture that can be drawn: to measure takes minutes."""
+    path = Path(text)
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text} must end in {' or '.join(PICTURES)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be a file")
+    if not find_spec("matplotlib"):
+        raise argparse.ArgumentTypeError("a picture needs matplotlib")
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("n", nargs="?", type=int, default=1_000_000)
-    parser.add_argument("--plot", metavar="FILE", help="save a picture of the figures")
+    parser.add_argument("n", nargs="?", type=number, default=1_000_000)
+    parser.add_argument(
+        "--plot",
+        type=picture,
+        metavar="FILE",
+        help=f"save a picture of the figures: {', '.join(PICTURES)}",
+    )
     parser.add_argument("--measure", metavar="SUBJECT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

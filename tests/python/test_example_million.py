@@ -1,5 +1,6 @@
 """A crowd of coroutines beside greenlets and generators, all of it measured."""
 
+import platform
 import re
 import subprocess
 import sys
@@ -27,6 +28,8 @@ def test_it_measures_all_and_saves_a_picture(tmp_path):
         for n in ("1,000", "2,000")
         for subject in ("copool", "greenlet", "generators")
     ]
+    version = platform.python_version()
+    assert f"CPython {version}, copool with stacks of" in done.stdout
     assert all(int(number.replace(",", "")) > 0 for row in rows for number in row[2:])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -57,3 +60,32 @@ def test_sizes_are_powers_of_ten_up_to_the_most(most):
     assert sizes[0] == 1000
     assert sizes[-1] == most
     assert sizes == sorted(set(sizes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["0"], "'0' is no whole number from 1 on"),
+        (["--", "-5"], "'-5' is no whole number from 1 on"),
+        (["many"], "'many' is no whole number from 1 on"),
+        (["--plot", "picture"], "picture must end in .pdf or .png or .svg"),
+        (["--plot", "/no/such/place.png"], "/no/such/place.png cannot be a file"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_measuring(
+    arguments, why, monkeypatch, capsys
+):
+    monkeypatch.setattr(example, "measure_all", pytest.fail)
+    monkeypatch.setattr(sys, "argv", ["million.py", *arguments])
+    with pytest.raises(SystemExit):
+        example.main()
+    assert why in capsys.readouterr().err
+
+
+def test_a_picture_needs_matplotlib_before_measuring(monkeypatch, capsys):
+    monkeypatch.setattr(example, "find_spec", lambda name: None)
+    monkeypatch.setattr(example, "measure_all", pytest.fail)
+    monkeypatch.setattr(sys, "argv", ["million.py", "--plot", "x.png"])
+    with pytest.raises(SystemExit):
+        example.main()
+    assert "a picture needs matplotlib" in capsys.readouterr().err
