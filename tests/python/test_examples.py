@@ -80,12 +80,49 @@ def test_every_example_here_is_run():
     )
 
 
-def test_the_readme_prints_what_its_comments_say():
-    text = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+# What the blocks of code in the pages need to be there before, and what they print.
+LIBRARY = """\
+class Cursor:
+    async def fetchone(self): print("row")
+class db:
+    async def execute(query, parameters): return Cursor()
+keys = "ab"
+"""
+BLOCKS = {
+    "README.md": [("", "1 2\n[3, 4]\n"), ("", "a\nb\n")],
+    "docs/aio.md": [(LIBRARY, "row\nrow\n")],
+}
+
+
+def blocks_of(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("page", "index"),
+    [(page, i) for page, found in BLOCKS.items() for i in range(len(found))],
+)
+def test_code_in_a_page_runs(page, index):
+    before, printed = BLOCKS[page][index]
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-c", before + blocks_of(page)[index]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
     )
+    assert (result.stderr, result.stdout) == ("", printed)
+
+
+def test_every_page_with_code_is_known():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    names = [str(page.relative_to(ROOT)) for page in pages]
+    assert {name: len(blocks_of(name)) for name in names if blocks_of(name)} == {
+        name: len(found) for name, found in BLOCKS.items()
+    }
+
+
+def test_the_readme_prints_what_its_comments_say():
+    code = blocks_of("README.md")[0]
     promised = re.findall(r"^print.*# (.*)$", code, re.MULTILINE)
-    assert (result.stderr, result.stdout.splitlines()) == ("", promised)
-    assert promised != []
+    assert promised == BLOCKS["README.md"][0][1].splitlines()
