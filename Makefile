@@ -10,8 +10,8 @@ PYTHON := $(shell for python in $(PYTHONS); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		>/dev/null 2>&1 && echo $$python && break; done)
 endif
-VERSION := $(shell $(PYTHON) -c \
-	'import sys; print("%d.%d.%d" % sys.version_info[:3] + sys.abiflags)' 2>/dev/null)
+VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c \
+	'import sys; print("%d.%d.%d" % sys.version_info[:3] + sys.abiflags)' 2>/dev/null))
 
 VENV := .venv/$(VERSION)
 BUILD := build/$(VERSION)
@@ -39,21 +39,31 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
 
 help:
-	@echo 'make demo    install copool into .venv and run it on the standard library'
-	@echo 'make test    install copool into .venv and run all tests'
-	@echo 'make test-scale  run the tests that take a million coroutines'
-	@echo 'make bench   measure copool beside greenlet, generators and threads'
-	@echo 'make compat  run gevent, SQLAlchemy, Celery and others on copool, and their tests'
-	@echo 'make stress  run random programs on copool for a minute, or SECONDS=3600'
-	@echo 'make lint    check the style and the types'
-	@echo 'make ci      all of it, and more, with every Python found'
-	@echo 'make clean   remove what the others made'
+	@echo 'make demo         install copool into .venv and run it on the standard library'
+	@echo 'make test         install copool into .venv and run all tests'
+	@echo 'make bench        measure copool beside greenlet, generators and threads'
+	@echo 'make compat       run gevent, SQLAlchemy, Celery and others on copool, and their tests'
+	@echo 'make stress       run random programs on copool for a minute, or SECONDS=3600'
+	@echo 'make lint         check the style and the types'
+	@echo 'make ci           all of it, and more, with every Python found'
+	@echo 'make clean        remove what the others made'
+	@echo
+	@echo 'make test-scale   run the tests that take a million coroutines'
+	@echo 'make refusals     refuse memory at every point of every program'
+	@echo 'make test-gc      run the tests with a collection at every allocation'
+	@echo 'make test-models  go through every interleaving of the lock-free parts'
+	@echo 'make test-tsan    test the core under ThreadSanitizer; also test-asan, test-valgrind,'
+	@echo '                  test-aarch64, test-musl'
+	@echo 'make test-aarch64-python   run the tests of Python on aarch64, emulated'
+	@echo 'make test-jit     run the tests with the compiler of CPython, where a build has it'
+	@echo 'make test-dbg     run the tests with debug builds of CPython'
+	@echo 'make test-wheel   test the package as a user gets it'
 	@echo
 	@echo 'PYTHON=... chooses the interpreter ($(or $(PYTHON),none found)),'
 	@echo "ARGS=... adds options, as in: make demo ARGS=--quick"
 
 demo: $(VENV)/.demo
-	@echo "copool: running 'copool demo $(ARGS)' with Python $(VERSION)"
+	@echo "copool: running '$(strip copool demo $(ARGS))' with Python $(VERSION)"
 	@$(RUN) copool demo $(ARGS)
 	@echo
 	@echo 'Next, try:'
@@ -62,7 +72,7 @@ demo: $(VENV)/.demo
 	@echo '  make test'
 
 bench: $(VENV)/.demo
-	@echo "copool: running 'copool bench $(ARGS)' with Python $(VERSION)"
+	@echo "copool: running '$(strip copool bench $(ARGS))' with Python $(VERSION)"
 	@$(RUN) copool bench $(ARGS)
 
 test: test-core
@@ -220,7 +230,7 @@ $(VENV)/.empty:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+CHECK_PYTHON = $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 OPEN_PYTHON_H = import sysconfig; open(sysconfig.get_path("include") + "/Python.h")
 
 $(VENV)/.build: $(VENV)/.empty pyproject.toml
