@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * The names in a tree, one at a time, found by plain recursion: walk() stops
- * wherever it is when it has one. Build it with the library of src/core:
+ * wherever it is when it has one. Build the library of src/core, and it:
  *
- *     cc -Isrc/core examples/hello.c -lcopool -lpthread
+ *     meson setup build/c -Dpython=false && ninja -C build/c
+ *     cc -Isrc/core examples/hello.c -Lbuild/c/src/core -lcopool -pthread
  */
 #include <stdio.h>
 
