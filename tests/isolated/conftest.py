@@ -1,5 +1,6 @@
 """One process for each leak, overflow and exit."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -30,3 +31,26 @@ def python():
         return Finished(done.returncode, done.stdout.splitlines(), done.stderr)
 
     return run
+
+
+def has_guard_install():
+    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 13)
+
+
+def memory_free():
+    with open("/proc/meminfo") as file:
+        line = next(line for line in file if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.fixture
+def needs():
+    """Skips a test of so many coroutines where there can't be as many."""
+
+    def check(coroutines):
+        if not has_guard_install():
+            pytest.skip("guards take mappings before Linux 6.13")
+        if memory_free() < coroutines * 7000:
+            pytest.skip("not enough memory free")
+
+    return check

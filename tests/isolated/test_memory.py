@@ -24,10 +24,6 @@ def a(): b()
 """
 
 
-def has_guard_install():
-    return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 13)
-
-
 def test_resident_memory_does_not_grow(python):
     done = python(
         PAGES
@@ -72,10 +68,8 @@ for co in cos:
     assert float(done.lines[0]) <= 5 * 1024
 
 
-@pytest.mark.skipif(
-    not has_guard_install(), reason="guards take mappings before Linux 6.13"
-)
-def test_hundred_thousand_on_default_settings(python):
+def test_hundred_thousand_on_default_settings(python, needs):
+    needs(100_000)
     done = python(
         THREE_DEEP
         + """

@@ -15,11 +15,12 @@ import copool
 from copool import Coroutine, _core, yield_
 from copool.model.explore import explore
 from copool.model.policies import (
+    LOAD,
     LOCK,
     POLICIES,
+    RMW,
     Local,
     MagazinePolicy,
-    PopOnePolicy,
     ReleasePolicy,
     Violation,
 )
@@ -43,6 +44,27 @@ def test_every_interleaving_keeps_every_block(policy):
     )
     assert walk.ends > 1
     assert explore(lambda: policy(batch=1, max_blocks=2), [["get", "put"]] * 3).ends > 1
+
+
+class PopOnePolicy(ReleasePolicy):
+    """A wrong one: pops a single block of the shared list (the ABA problem)."""
+
+    name = "pop one"
+
+    def steal(self, me):
+        """Swap the head for its successor, which may be another one by then."""
+        yield LOAD
+        head = self.release_pool
+        while head is not None:
+            after = head.next
+            yield RMW
+            if self.release_pool is head:
+                self.release_pool = after
+                self.release_pool_size -= 1
+                head.next = None
+                me.alloc_pool = head
+                return
+            head = self.release_pool
 
 
 def test_popping_one_hands_out_a_block_that_is_in_use():

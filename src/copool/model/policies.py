@@ -385,27 +385,6 @@ class ReleasePolicy(Policy):
         return n
 
 
-class PopOnePolicy(ReleasePolicy):
-    """A wrong one: pops a single block of the shared list (the ABA problem)."""
-
-    name = "pop one"
-
-    def steal(self, me: Local) -> Steps[None]:
-        """Swap the head for its successor, which may be another one by then."""
-        yield LOAD
-        head = self.release_pool
-        while head is not None:
-            after = head.next
-            yield RMW
-            if self.release_pool is head:
-                self.release_pool = after
-                self.release_pool_size -= 1
-                head.next = None
-                me.alloc_pool = head
-                return
-            head = self.release_pool
-
-
 class MagazinePolicy(Policy):
     """Two magazines in each thread; whole batches go by way of a store."""
 
