@@ -10,8 +10,9 @@ import sys
 from itertools import count
 
 import pytest
+from matplotlib.figure import Figure
 
-from copool.bench import cases, clevel, cli, footprint, report, runner, targets
+from copool.bench import cases, clevel, cli, footprint, plot, report, runner, targets
 from copool.bench.model import (
     BenchError,
     ImpossibleError,
@@ -292,6 +293,24 @@ def test_an_unknown_case_is_an_error_that_names_those_there_are(capsys):
 def test_a_picture_of_unknown_kind_is_refused_before_measuring(capsys):
     assert cli.main(["--plot", "picture.gif"]) == cli.EXIT_ERROR
     assert ".svg or .png" in capsys.readouterr().err
+
+
+def test_lines_show_the_range_that_the_title_promises():
+    ax = Figure().subplots()
+    keys = [Key("threads", "c", f"{n} threads", "magazine") for n in (1, 2)]
+    series = {key: Series(key, "ns", (10.0, 20.0, 30.0)) for key in keys}
+    case = next(case for case in cases.CASES if case.name == "threads")
+    plot.draw_lines(ax, Results({}, {}, series, {}, []), case, keys)
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (min(heights), max(heights)) == pytest.approx((1e3 / 28, 1e3 / 12))
+
+
+def test_only_what_is_the_same_has_the_same_colour():
+    names = {name: name.removeprefix("copool-") for name in plot.COLOURS}
+    names["copool"] = "magazine"
+    kinds = {(names[name], colour) for name, colour in plot.COLOURS.items()}
+    assert len({colour for _, colour in kinds}) == len(kinds)
 
 
 @pytest.mark.parametrize("option", ["--plot", "--json", "--markdown"])

@@ -32,13 +32,13 @@ COLOURS = {
     "generator": "#e09f3e",
     "asyncio": "#9a6fb0",
     "thread": "#c8553d",
-    "ucontext": "#c8553d",
-    "boost": "#e09f3e",
-    "plain": "#e09f3e",
-    "copool anywhere": "#5aa0b8",
-    "SQLAlchemy": "#6a994e",
-    "greenback": "#9a6fb0",
-    "to_thread": "#c8553d",
+    "ucontext": "#7f5539",
+    "boost": "#3d405b",
+    "plain": "#d4b106",
+    "copool anywhere": "#48a9a6",
+    "SQLAlchemy": "#386641",
+    "greenback": "#b56576",
+    "to_thread": "#7d1d3f",
 }
 # Drawn as lines over a number, which is the variant.
 LINES = {"crowd": "coroutines alive", "threads": "threads"}
@@ -135,7 +135,7 @@ def draw_bars(
     names = [f"{key.subject} {key.variant}".strip() for key in keys]
     ax.set_yticks(range(len(keys)), names)
     ax.set_ylim(len(keys) - 0.4, -0.6)
-    ax.set_xlabel("ns for each operation")
+    ax.set_xlabel("ns for each operation, logarithmic")
     mapping = results.find("map-16k", "c", "call")
     if mapping and level != "c" and case.name in ("lifecycle", "cost", "spawn"):
         ax.axvline(mapping.median, color="#333333", linestyle=":", linewidth=1)
@@ -171,6 +171,10 @@ def draw_memory(ax: Axes, results: Results, keys: list[Key]) -> None:
 
 def draw_lines(ax: Axes, results: Results, case: Case, keys: list[Key]) -> None:
     """Draw a line for each subject over the number of threads or coroutines."""
+
+    def height(ns: float) -> float:
+        return 1e3 / ns if case.name == "threads" else ns
+
     for subject in dict.fromkeys(key.subject for key in keys):
         series = [
             results.series[key]
@@ -178,21 +182,22 @@ def draw_lines(ax: Axes, results: Results, case: Case, keys: list[Key]) -> None:
             if key.subject == subject and key in results.series
         ]
         numbers = [int(s.key.variant.split()[0].replace(",", "")) for s in series]
-        if case.name == "threads":
-            heights = [1e3 / s.median for s in series]
-        else:
-            heights = [s.median for s in series]
+        heights = [height(s.median) for s in series]
         ax.plot(
             numbers, heights, marker="o", markersize=3, linewidth=1.4,
             color=_colour_of(subject), label=subject,
+        )  # fmt: skip
+        ax.fill_between(
+            numbers, [height(s.p10) for s in series], [height(s.p90) for s in series],
+            color=_colour_of(subject), alpha=0.2, linewidth=0,
         )  # fmt: skip
         if numbers and case.name == "threads":
             ax.set_xticks(numbers)
     ax.set_yscale("log")
     ax.set_xlabel(LINES[case.name])
     if case.name == "threads":
-        ax.set_ylabel("million lifecycles a second")
+        ax.set_ylabel("million lifecycles a second, log.")
     else:
         ax.set_xscale("log")
-        ax.set_ylabel("ns for each operation")
+        ax.set_ylabel("ns for each operation, log.")
     ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
