@@ -1,17 +1,20 @@
 """`copool simulate`: the engine of virtual time, its patterns, and the command."""
 
+import io
 import json
 import sys
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from copool.model.policies import POLICIES
 from copool.simulate import cli
 from copool.simulate.cli import main
 from copool.simulate.costs import DEFAULT, Costs
 from copool.simulate.patterns import PATTERNS, Load, simulate
-from copool.simulate.report import duration, percent
+from copool.simulate.plot import lines_of
+from copool.simulate.report import Row, count, duration, percent, table
 
 FREE = Costs(**dict.fromkeys(Costs.__slots__, 0.0))
 SMALL = Load(threads=6, lifecycles=60, alive=10, pause=1000.0)
@@ -89,7 +92,10 @@ def test_command_prints_writes_and_draws(tmp_path, capsys):
     figures = json.loads(written.read_text())
     rows = [(row["threads"], row["batch"]) for row in figures["rows"]]
     assert rows == [(2, 2), (2, 8), (4, 2), (4, 8)]
-    assert "magazine, 4 threads, batch 8" in pictured.read_text()
+    picture = pictured.read_text()
+    assert "magazine, 4 threads, batch 8" in picture
+    assert "burst: 9 alive in each thread, 2,000 lifecycles of each" in picture
+    assert "each panel has its own scale of time" in picture
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,61 @@ def test_matplotlib_is_looked_for_first(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["--plot", "x.svg"]) == 2
     assert "--plot needs matplotlib" in capsys.readouterr().err
+
+
+def test_what_has_no_batches_is_simulated_and_drawn_once(tmp_path, capsys):
+    pictured = tmp_path / "blocks.svg"
+    options = ["--threads", "1", "--batch", "2,8", "--lifecycles", "20"]
+    assert main([*options, "--plot", str(pictured)]) == 0
+    out = capsys.readouterr().out
+    assert (out.count(" none "), out.count(" mutex ")) == (1, 2)
+    picture = pictured.read_text()
+    assert "none, 1 thread<" in picture
+    assert "mutex, 1 thread, batch 8" in picture
+
+
+@pytest.mark.parametrize(
+    ("batches", "lines"),
+    [
+        ([4], [["none", "mutex", "magazine"]] * 2),
+        ([4, 8], [["none"], ["mutex"] * 2, ["magazine"] * 2] * 2),
+    ],
+)
+def test_a_line_of_panels_is_a_policy_or_all_of_them(batches, lines):
+    rows = [
+        Row(threads, policy, batch, None)
+        for threads in (2, 4)
+        for policy in ("none", "mutex", "magazine")
+        for batch in ([None] if policy == "none" else batches)
+    ]
+    found = lines_of(rows)
+    assert [[row.policy for row in line] for line in found] == lines
+    assert all(len({row.threads for row in line}) == 1 for line in found)
+
+
+def test_the_widest_figures_fit_into_eighty_columns():
+    outcome = replace(
+        run("mutex"),
+        **dict.fromkeys(("made", "peak", "idle_end", "contended"), 999_999),
+        lifecycles=1, reused=1, waited=1.0, ns_each=12_300.0,
+    )  # fmt: skip
+    console = Console(width=80, file=io.StringIO())
+    console.print(table([Row(100_000, "magazine", 65536, outcome)]))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    assert shown.split().count("999,999") == 4
+    assert "100,000 magazine 65536 100.0 %" in shown
+    assert "100.0 % 12.3 µs" in shown
+
+
+def test_counts_are_exact_up_to_a_million():
+    assert [count(n) for n in (0, 999_999, 1_234_567, 123_456_789, 10**9)] == [
+        "0",
+        "999,999",
+        "1.23 M",
+        "123 M",
+        "1.00 G",
+    ]
 
 
 @pytest.mark.parametrize(

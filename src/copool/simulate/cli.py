@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from copool.model.policies import POLICIES
+from copool.model.policies import POLICIES, NonePolicy
 from copool.simulate import report
 from copool.simulate.costs import DEFAULT, Costs
 from copool.simulate.patterns import PATTERNS, Load, simulate
@@ -154,10 +154,13 @@ def run(options: argparse.Namespace) -> None:
         each.append(f"{n:,}")
         load = Load(threads, n, alive, options.pause * 1000, options.seed)
         for policy in options.policy or POLICIES:
-            for batch in options.batch:
+            # Without a pool there are no batches: once is enough.
+            without = POLICIES[policy] is NonePolicy
+            for batch in options.batch[:1] if without else options.batch:
                 pool = POLICIES[policy](batch=batch)
                 outcome = simulate(pool, costs, options.pattern, load)
-                rows.append(report.Row(threads, policy, batch, outcome))
+                shown = None if without else batch
+                rows.append(report.Row(threads, policy, shown, outcome))
     whose = "pair" if options.pattern == "handoff" else "thread"
     title = (
         f"{options.pattern}: {alive:,} alive in each {whose},"

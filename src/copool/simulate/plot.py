@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LIVE, IDLE = "#1f6f8b", "#e0b469"
-COLUMNS = 4
+
+
+def lines_of(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the panels of each line: a policy's batches, or all of one batch."""
+    lines: dict[object, list[Row]] = {}
+    batches = {row.batch for row in rows} - {None}
+    for row in rows:
+        line = (row.threads, row.policy) if len(batches) > 1 else row.threads
+        lines.setdefault(line, []).append(row)
+    return list(lines.values())
 
 
 def write_plot(title: str, rows: Sequence[Row], path: Path) -> None:
@@ -26,12 +35,8 @@ def write_plot(title: str, rows: Sequence[Row], path: Path) -> None:
     from matplotlib.patches import Patch
 
     matplotlib.rcParams["svg.fonttype"] = "none"
-    groups = [
-        [row for row in rows if row.threads == threads]
-        for threads in dict.fromkeys(row.threads for row in rows)
-    ]
-    columns = min(COLUMNS, max(map(len, groups)))
-    lines = [g[i : i + columns] for g in groups for i in range(0, len(g), columns)]
+    lines = lines_of(rows)
+    columns = max(map(len, lines))
     figure = Figure(
         figsize=(max(3.4 * columns, 6.8), 2.7 * len(lines) + 0.9), layout="constrained"
     )
@@ -44,15 +49,18 @@ def write_plot(title: str, rows: Sequence[Row], path: Path) -> None:
         for ax in line[len(drawn) :]:
             ax.set_visible(False)
         line[0].set_ylabel("blocks")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, weight="bold")
+    title += "\n(each panel has its own scale of time)"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9, weight="bold")
     figure.legend(
         handles=[Patch(color=LIVE, label="in use"), Patch(color=IDLE, label="idle")],
-        loc="upper right", ncols=2, frameon=False, fontsize=9,
+        loc="outside lower right", ncols=2, frameon=False, fontsize=9,
     )  # fmt: skip
     figure.savefig(path, dpi=110)
 
 
 def _draw(ax: Axes, row: Row, top: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     outcome = row.outcome
     unit, scale = ("ms", 1e6) if outcome.span >= 2e6 else ("µs", 1e3)
     times = [0.0, *(m.ns / scale for m in outcome.history)]
@@ -64,8 +72,12 @@ def _draw(ax: Axes, row: Row, top: int) -> None:
     ax.set_xlabel(f"virtual time, {unit}", fontsize=8)
     ax.tick_params(labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
+    ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    threads = "1 thread" if row.threads == 1 else f"{row.threads:,} threads"
+    batch = "" if row.batch is None else f", batch {row.batch}"
     ax.set_title(
-        f"{row.policy}, {row.threads:,} threads, batch {row.batch}\n"
+        f"{row.policy}, {threads}{batch}\n"
         f"{percent(outcome.hit_rate)} hits, {duration(outcome.ns_each)} each",
         loc="left", fontsize=9,
     )  # fmt: skip

@@ -20,7 +20,8 @@ class Row:
 
     threads: int
     policy: str
-    batch: int
+    batch: int | None
+    """None for a policy that has none."""
     outcome: Outcome
 
 
@@ -40,10 +41,19 @@ def percent(part: float) -> str:
     return "99.9 %" if shown == "100.0 %" and part < 1 else shown
 
 
+def count(number: int) -> str:
+    """Write a number exactly, or a million and more with three figures."""
+    if number < 1_000_000:
+        return f"{number:,}"
+    size, unit = (number / 1e6, "M") if number < 999_500_000 else (number / 1e9, "G")
+    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    return f"{size:.{digits}f} {unit}"
+
+
 def table(rows: Sequence[Row]) -> Table:
     """Return a line for each simulation."""
     # Eighty columns are enough, since those are what a pipe has.
-    found = Table(box=box.SIMPLE_HEAD, padding=0)
+    found = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for name in (
         "threads", "policy", "batch", "hits", "made", "peak", "idle", "contended",
         "waiting", "each",
@@ -54,8 +64,10 @@ def table(rows: Sequence[Row]) -> Table:
         o = row.outcome
         last = index + 1 == len(rows) or rows[index + 1].threads != row.threads
         found.add_row(
-            f"{row.threads:,}", row.policy, f"{row.batch}", percent(o.hit_rate),
-            f"{o.made:,}", f"{o.peak:,}", f"{o.idle_end:,}", f"{o.contended:,}",
+            count(row.threads), row.policy,
+            "–" if row.batch is None else f"{row.batch}",
+            percent(o.hit_rate), count(o.made), count(o.peak), count(o.idle_end),
+            count(o.contended),
             percent(o.waited), duration(o.ns_each),
             end_section=last,
         )  # fmt: skip
@@ -74,7 +86,8 @@ NOTES = (
 def show(title: str, rows: Sequence[Row], costs: Costs, console: Console) -> None:
     """Print the table, what its columns mean, and what a step costs."""
     priced = ", ".join(f"{name} {ns:g}" for name, ns in asdict(costs).items())
-    console.print(f"[bold]{title}[/]", highlight=False)
+    console.print(f"[bold]{title}[/]\n", highlight=False)
     console.print(table(rows), highlight=False)
+    console.print()
     console.print(NOTES, highlight=False)
     console.print(f"\nCosts in ns: {priced}", highlight=False)
