@@ -1082,6 +1082,15 @@ bridge_traverse(PyObject *op, visitproc visit, void *arg)
                            visit, arg);
 }
 
+/* As of a coroutine. */
+static int
+bridge_is_gc(PyObject *op)
+{
+    const Bridge *self = (const Bridge *)op;
+
+    return !self->finalized || !self->strand;
+}
+
 /* The frames of a suspended chain are freed by unwinding it, in tp_finalize.
  * The chain may be using the others until then. */
 static int
@@ -1300,6 +1309,7 @@ static PyType_Slot slots[] = {
                "Made by run_sync(); awaited like a coroutine.")},
     {Py_tp_dealloc, bridge_dealloc},
     {Py_tp_finalize, bridge_finalize},
+    {Py_tp_is_gc, bridge_is_gc},
     {Py_tp_traverse, bridge_traverse},
     {Py_tp_clear, bridge_clear},
     {Py_tp_repr, bridge_repr},

@@ -595,6 +595,17 @@ coroutine_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+/* The collector takes no notice of what this denies. It finalizes an object
+ * once: one that was garbage before it began would be cleared, with all that
+ * its chain uses, while the chain is still to be unwound. */
+static int
+coroutine_is_gc(PyObject *op)
+{
+    const Coroutine *self = (const Coroutine *)op;
+
+    return !self->finalized || !self->strand;
+}
+
 /* The frames of a suspended chain are freed by unwinding it, in
  * tp_finalize. The chain may be using fn until then. */
 static int
@@ -763,6 +774,7 @@ static PyType_Slot slots[] = {
     {Py_tp_new, coroutine_new},
     {Py_tp_dealloc, coroutine_dealloc},
     {Py_tp_finalize, coroutine_finalize},
+    {Py_tp_is_gc, coroutine_is_gc},
     {Py_tp_traverse, coroutine_traverse},
     {Py_tp_clear, coroutine_clear},
     {Py_tp_repr, coroutine_repr},

@@ -6,7 +6,7 @@ PRELUDE = """
 import gc, sys, threading, warnings, weakref
 import copool
 from copool import Coroutine, yield_
-from copool.aio import can_await, run_sync
+from copool.aio import await_, can_await, run_sync
 from copool._core import _greenlet_names
 greenlet, getcurrent = map(_greenlet_names().get, ("greenlet", "getcurrent"))
 
@@ -166,6 +166,57 @@ del co
 print(copool.stats().live)
 """,
         ["None", "0"],
+    ),
+    "garbage that has not begun is entered by the end of other garbage": (
+        """
+class Starts:
+    def __init__(self, enter):
+        self.enter = enter
+    def __del__(self):
+        self.enter()
+class Step:
+    def __await__(self):
+        yield
+def in_a_coroutine(helper):
+    try:
+        yield_()
+    finally:
+        print("finally", helper())
+def in_a_bridge(helper):
+    try:
+        await_(Step())
+    finally:
+        print("finally", helper())
+def make(body):
+    def helper():
+        return len([])
+    if body is in_a_coroutine:
+        helper.co = Coroutine(body)
+        def enter():
+            helper.co.enter(helper)
+    else:
+        helper.co = run_sync(body, helper)
+        def enter():
+            helper.co.send(None)
+    helper.starts = Starts(enter)
+warnings.simplefilter("ignore")
+gc.disable()
+for body in (in_a_coroutine, in_a_bridge):
+    make(body)
+    gc.collect()
+    gc.collect()
+    print("begun", copool.stats().live)
+    for thing in gc.get_objects():
+        if isinstance(thing, Coroutine):
+            thing.enter()
+        elif type(thing).__name__ == "Bridge":
+            thing.close()
+    del thing
+    gc.collect()
+    copool.trim()
+    print("ended", copool.stats().live)
+""",
+        ["begun 1", "finally 0", "ended 0"] * 2,
     ),
     "a limit that another thread raises": (
         """
