@@ -246,24 +246,6 @@ os_at_thread_exit(struct os_exit_hook *hook)
     return true;
 }
 
-void
-os_cancel_exit_hook(struct os_exit_hook *hook)
-{
-    struct os_exit_hook *at;
-
-    if (!hook->registered)
-        return;
-    hook->registered = false;
-    at = pthread_getspecific(exit_key());
-    if (at == hook) {
-        (void)pthread_setspecific(exit_key(), hook->next);
-        return;
-    }
-    while (at->next != hook)
-        at = at->next;
-    at->next = hook->next;
-}
-
 bool
 os_around_fork(void (*before)(void), void (*parent)(void), void (*child)(void))
 {

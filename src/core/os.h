@@ -80,9 +80,6 @@ struct os_exit_hook {
 
 bool os_at_thread_exit(struct os_exit_hook *hook);
 
-/* Takes the hook back; only in the thread that registered it. */
-void os_cancel_exit_hook(struct os_exit_hook *hook);
-
 /* Calls before() ahead of every fork() of this process from now on, then
  * parent() in this process and child() in the new one. False if out of memory.
  */
