@@ -270,20 +270,22 @@ after_fork_in_child(void)
 
 /* --- the pool ----------------------------------------------------------- */
 
-/* The lock is not held when those above run. */
+/* Those above do not take this lock, so that a fork() may copy it while it is
+ * held: it is only for the first to come here, and left alone for good by who
+ * comes later, in a child above all. */
 static bool
 register_fork(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static bool done;
-    bool ok;
+    static _Atomic(bool) done;
 
+    if (atomic_load_explicit(&done, memory_order_acquire))
+        return true;
     pthread_mutex_lock(&lock);
     if (!done)
         done = os_around_fork(before_fork, after_fork, after_fork_in_child);
-    ok = done;
     pthread_mutex_unlock(&lock);
-    return ok;
+    return done;
 }
 
 void

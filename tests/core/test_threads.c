@@ -5,6 +5,7 @@
  */
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "list.h"
 #include "test.h"
@@ -729,6 +730,41 @@ coroutines_outlive_their_makers_amid_forks(void)
     end();
 }
 
+static int
+create_in_child(void)
+{
+    co_pool *made;
+
+    alarm(20 * (under_valgrind() || SANITIZED ? 10 : 1));
+    made = test_pool(CO_POLICY_MAGAZINE, 2);
+    EXPECT_EQ(co_pool_destroy(made), CO_OK);
+    return 0;
+}
+
+/* Others are always at what co_pool_create() does but once in a process. They
+ * don't make pools, since with some tools a child must not allocate when others
+ * are at that. */
+static void
+surround_or_fork(unsigned index)
+{
+    unsigned forks = test_rounds(300), i, wrong = 0;
+
+    while (index && !stop)
+        EXPECT(pool_surround_fork());
+    for (i = 0; !index && i < forks && !wrong; i++)
+        wrong += !child_exited(test_child(create_in_child), 0);
+    EXPECT_EQ(wrong, 0);
+    stop = true;
+}
+
+static void
+child_makes_pools_whatever_others_were_at(void)
+{
+    EXPECT_EQ(co_pool_destroy(test_pool(CO_POLICY_MAGAZINE, 2)), CO_OK);
+    stop = false;
+    test_threads(3, surround_or_fork);
+}
+
 /* --- the list ----------------------------------------------------------- */
 
 #define FOR_TESTS_OF_ALL_POLICIES(DO)                                          \
@@ -765,6 +801,7 @@ main(int argc, char **argv)
         TEST(crowds_of_threads_reuse_what_dead_ones_left),
         TEST(each_pushed_node_is_taken_once),
         TEST(pool_is_destroyed_while_its_users_use_others),
+        TEST(child_makes_pools_whatever_others_were_at),
         FOR_TESTS_OF_ALL_POLICIES(ALL) TESTS_END,
     };
 
