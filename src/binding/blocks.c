@@ -357,6 +357,8 @@ count_interpreter(void)
     return result;
 }
 
+/* The lock is held while pools are used, so that around a fork() it is taken
+ * before theirs. */
 static enum co_status
 make_first_pool(void)
 {
@@ -364,7 +366,8 @@ make_first_pool(void)
     struct co_pool_options o;
 
     if (!fork_is_safe)
-        fork_is_safe = os_around_fork(acquire, release, release);
+        fork_is_safe =
+            pool_surround_fork() && os_around_fork(acquire, release, release);
     if (!fork_is_safe)
         return CO_NO_MEMORY;
     co_pool_options_init(&o);

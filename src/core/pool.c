@@ -273,8 +273,8 @@ after_fork_in_child(void)
 /* Those above do not take this lock, so that a fork() may copy it while it is
  * held: it is only for the first to come here, and left alone for good by who
  * comes later, in a child above all. */
-static bool
-register_fork(void)
+bool
+pool_surround_fork(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static _Atomic(bool) done;
@@ -345,7 +345,7 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
 
     if (status != CO_OK)
         return status;
-    if (!register_fork())
+    if (!pool_surround_fork())
         return CO_NO_MEMORY;
     pool = aligned_alloc(alignof(struct pool), sizeof *pool);
     if (!pool)

@@ -5,7 +5,8 @@
  * policy has a file, pool_<name>.c, and is reached through one table, so that
  * all of them pay the same for being exchangeable.
  *
- * Lock order: the registry in pool.c, a pool's lock, its arena's lock.
+ * Lock order: a lock that a client holds while it calls functions of pools, the
+ * registry in pool.c, a pool's lock, its arena's lock.
  */
 #ifndef COPOOL_POOL_H
 #define COPOOL_POOL_H
@@ -115,6 +116,12 @@ pool_put(struct pool *pool, struct block *block)
 {
     pool->policy->put(pool, block);
 }
+
+/* From now on every fork() finds the locks of all pools in order. The first
+ * co_pool_create() does it by itself; but handlers that take a client's lock
+ * ahead of a fork() must be registered after this, since what was registered
+ * last runs first, and that lock comes first. False if out of memory. */
+bool pool_surround_fork(void);
 
 /* --- for the policies --------------------------------------------------- */
 

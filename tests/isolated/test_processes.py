@@ -1,6 +1,13 @@
 """fork() and exec() in and around what is suspended, and what is built on them."""
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
+
+COMPILER = shutil.which(os.environ.get("CC", "cc"))
 
 PRELUDE = """
 import gc, os, subprocess, sys, threading, warnings
@@ -520,3 +527,24 @@ def test_what_forks_or_replaces_the_process(python, name):
     script, lines = ON_TOP[name]
     done = python(PRELUDE + script)
     assert (done.lines, done.code, done.errors) == (lines, 0, "")
+
+
+FORKS_IN_C = """
+import ctypes
+def other():
+    while True:
+        copool.stats()
+        copool.trim()
+threading.Thread(target=other, daemon=True).start()
+say(ctypes.CDLL({path!r}).fork_often({n}))
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+def test_c_code_forks_without_the_gil_while_the_pool_is_used(python, tmp_path):
+    path = tmp_path / "forking.so"
+    source = Path(__file__).with_name("forking.c")
+    subprocess.run([COMPILER, "-shared", "-fPIC", source, "-o", path], check=True)
+    done = python(PRELUDE + FORKS_IN_C.format(path=str(path), n=3000))
+    assert (done.lines, done.code, done.errors) == (["3000"], 0, "")
