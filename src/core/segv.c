@@ -11,11 +11,22 @@
 
 static _Atomic(segv_report *) reports; /* NULL if there is none to be called */
 
-/* What was in force; only changed while the handler is not. */
+/* What was in force when the handler last came to the front; only changed while
+ * it is not in force. */
 static struct sigaction before;
+
+/* What was in force when it first did, and whether it has come to the front
+ * since: then what is in `before` may have it for a predecessor. */
+static struct sigaction behind;
+static bool is_there, came_again;
 
 static _Atomic(int) state;
 enum { WATCHING, STEPPING_ASIDE, ASIDE };
+
+/* How often the handler has come to the front, and what that was when this
+ * thread was last in it. */
+static _Atomic(unsigned) times;
+static CO_THREAD_LOCAL unsigned passed;
 
 /* --- the handler -------------------------------------------------------- */
 
@@ -37,9 +48,17 @@ search_stack(segv_report *report)
 
 static bool on_segv_is_in_force(struct sigaction *now);
 
-/* Of several threads that fault at once the first does it. When the handler is
- * in force once more all the same, because one that comes after it has it for
- * its predecessor, that must be the end. */
+/* Of several threads that fault at once the first does it, and the others find
+ * it done. A thread that comes here again after that does so since the handler
+ * of before has this one for its predecessor. If that one has put this one in
+ * force, the next fault must be the end; if it calls this one, it gives way to
+ * what was behind both of them.
+ *
+ * No instruction repeats a fault that the kernel has made out of a signal whose
+ * frame found no room on the stack: it is sent again, like one that was sent,
+ * and not even who ignores the signal is spared. It can't be told from a fault
+ * that has no address; that comes back but once, since what is sent again
+ * arrives before the instruction is repeated. */
 static void
 step_aside(siginfo_t *info)
 {
@@ -51,8 +70,14 @@ step_aside(siginfo_t *info)
         atomic_store(&state, ASIDE);
     } else if (found == ASIDE && on_segv_is_in_force(&now)) {
         (void)sigaction(SIGSEGV, &end, NULL);
+    } else if (found == ASIDE && passed == times) {
+        (void)sigaction(SIGSEGV, &behind, NULL);
     }
-    if (info->si_code <= 0)
+    passed = times;
+    if (info->si_code == SI_KERNEL && sigaction(SIGSEGV, NULL, &now) == 0 &&
+        now.sa_handler == SIG_IGN)
+        (void)sigaction(SIGSEGV, &end, NULL);
+    if (info->si_code <= 0 || info->si_code == SI_KERNEL)
         (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid),
                       SIGSEGV, info);
 }
@@ -88,13 +113,18 @@ segv_watch(segv_report *report)
                              .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
     if (!on_segv_is_in_force(&now)) {
+        if (!is_there)
+            behind = now;
         before = now;
+        times++;
         atomic_store(&state, WATCHING);
         /* For a system call that a signal interrupts. */
         ours.sa_flags |= now.sa_flags & SA_RESTART;
         (void)sigemptyset(&ours.sa_mask);
         if (sigaction(SIGSEGV, &ours, NULL) != 0)
             return false;
+        came_again = is_there;
+        is_there = true;
     }
     atomic_store(&reports, report);
     return true;
@@ -106,8 +136,10 @@ segv_unwatch(void)
     struct sigaction now;
 
     atomic_store(&reports, NULL);
-    if (on_segv_is_in_force(&now))
+    if (on_segv_is_in_force(&now)) {
         (void)sigaction(SIGSEGV, &before, NULL);
+        is_there = came_again;
+    }
 }
 
 /* --- a stack for it ----------------------------------------------------- */

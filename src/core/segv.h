@@ -22,9 +22,12 @@ typedef bool segv_report(const void *address);
  * the report and steps aside for good: puts back what was in force and returns,
  * so that the instruction faults again and the kernel does as if we had never
  * been there, with the same siginfo, registers, stack and mask. A signal that
- * was sent rather than caused is sent again as it was.
+ * was sent rather than caused is sent again as it was, and so is one that the
+ * kernel raised for want of room on the stack for the frame of another.
  *
- * Called again it comes to the front again. False if refused. */
+ * Called again it comes to the front again. Should what is in front of it then
+ * have it for its predecessor, the fault goes to what was in force when it was
+ * first called. False if refused. */
 bool segv_watch(segv_report *report);
 
 /* Takes the handler back or, if another one is in front, makes it one that only

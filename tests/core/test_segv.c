@@ -9,7 +9,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "coro.h"
@@ -457,7 +459,53 @@ overflow_in_a_ring(void)
     watch();
     come_in_front();
     REQUIRE(segv_watch(report));
-    alarm(60);
+    alarm(20);
+    co_enter(co, NULL, NULL);
+    return 0;
+}
+
+/* The same with one that calls its predecessor as a function, and returns. */
+static void
+call_found(int signal, siginfo_t *info, void *context)
+{
+    found.sa_sigaction(signal, info, context);
+}
+
+static void
+come_in_front_and_call(void)
+{
+    struct sigaction action = {.sa_sigaction = call_found,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    REQUIRE(sigaction(SIGSEGV, &action, &found) == 0);
+}
+
+static int
+overflow_in_a_ring_of_calls(void)
+{
+    co_t *co = make_victim();
+
+    watch();
+    come_in_front_and_call();
+    REQUIRE(segv_watch(report));
+    alarm(20);
+    co_enter(co, NULL, NULL);
+    return 0;
+}
+
+/* What was in force first of all gets the fault in the end. */
+static int
+overflow_that_a_ring_hands_back(void)
+{
+    co_t *co = make_victim();
+
+    handle_with(note_told, SA_ONSTACK, 0);
+    watch();
+    come_in_front_and_call();
+    REQUIRE(segv_watch(report));
+    segv_unwatch();
+    REQUIRE(segv_watch(report));
+    alarm(20);
     co_enter(co, NULL, NULL);
     return 0;
 }
@@ -475,6 +523,8 @@ check_overflows(enum co_guard guard)
     IN_CHILD(overflow_after_fork, 0);
     IN_CHILD(overflow_in_thread, SEEN);
     DIES(overflow_in_a_ring);
+    DIES(overflow_in_a_ring_of_calls);
+    IN_CHILD(overflow_that_a_ring_hands_back, SEEN);
     if (under_valgrind())
         return; /* it does not show a handler the registers */
     IN_CHILD(overflow_that_is_raised, SEEN);
@@ -491,6 +541,102 @@ static void
 overflow_into_mprotect_guard_is_reported(void)
 {
     check_overflows(CO_GUARD_MPROTECT);
+}
+
+/* --- faults without an address ------------------------------------------- */
+
+static long self;
+
+static void
+ignore(int signal)
+{
+    (void)signal;
+}
+
+/* There is no room for the frame of the signal: the kernel makes it a SIGSEGV,
+ * behind which no instruction is repeated. Nor is there room to call much, such
+ * as what looks up a function when it is first called. */
+static void *
+signal_without_room(void *first)
+{
+    char *low = ((struct block *)co_self())->low, here;
+    volatile char *room;
+
+    syscall(SYS_kill, self, 0L);
+    room = __builtin_alloca((size_t)(&here - low) - 600);
+    room[0] = 1;
+    syscall(SYS_kill, self, (long)SIGUSR1);
+    return first;
+}
+
+static int
+signal_on_a_full_stack(void)
+{
+    struct sigaction action = {.sa_handler = ignore};
+    struct co_pool_options options;
+    co_pool *pool;
+    co_t *co;
+
+    self = getpid();
+    co_pool_options_init(&options);
+    REQUIRE(co_pool_create(&options, &pool) == CO_OK);
+    REQUIRE(co_create(pool, signal_without_room, &co) == CO_OK);
+    REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);
+    watch();
+    co_enter(co, NULL, NULL);
+    return 0;
+}
+
+static int
+the_same_ignored(void)
+{
+    signal(SIGSEGV, SIG_IGN);
+    return signal_on_a_full_stack();
+}
+
+static void
+signal_that_does_not_fit_is_death(void)
+{
+    if (under_valgrind() || under_emulator() || SANITIZED) {
+        test_skip("the tool has frames of its own");
+        return;
+    }
+    DIES(signal_on_a_full_stack);
+    DIES(the_same_ignored);
+}
+
+#ifdef __x86_64__
+static void
+expect_no_address(int signal, siginfo_t *info, void *context)
+{
+    const ucontext_t *at = context;
+    bool is_general_protection = at->uc_mcontext.gregs[REG_TRAPNO] == 13;
+
+    (void)signal;
+    _exit(info->si_code == SI_KERNEL && is_general_protection ? SEEN : 1);
+}
+
+static int
+fault_at_no_address(void)
+{
+    handle_with(expect_no_address, 0, 0);
+    watch();
+    *(volatile char *)0x8000000000000000 = 1;
+    return 0;
+}
+#endif
+
+static void
+fault_without_address_arrives_as_it_was(void)
+{
+#ifdef __x86_64__
+    if (under_valgrind() || under_emulator() || SANITIZED)
+        test_skip("the tool stands between");
+    else
+        IN_CHILD(fault_at_no_address, SEEN);
+#else
+    test_skip("this machine has an address for each");
+#endif
 }
 
 /* --- on and off --------------------------------------------------------- */
@@ -646,6 +792,8 @@ main(int argc, char **argv)
         TEST(death_is_where_the_fault_was),
         TEST(overflow_into_madvise_guard_is_reported),
         TEST(overflow_into_mprotect_guard_is_reported),
+        TEST(signal_that_does_not_fit_is_death),
+        TEST(fault_without_address_arrives_as_it_was),
         TEST(watch_is_taken_back),
         TEST(what_was_in_force_comes_back),
         TEST(stack_is_freed_when_the_thread_ends),
