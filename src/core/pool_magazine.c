@@ -136,6 +136,7 @@ store_give_batch(struct pool *pool, struct block *batch)
         for (block = batch; block; block = block->next)
             arena_discard_deep(&pool->arena, block);
         pool_lock(pool);
+        begin_intervals(pool); /* others may have emptied the store */
         room = store_has_room(pool, batch);
         if (room)
             store_add(pool, &pool->cold, batch);
@@ -170,8 +171,9 @@ store_give(struct pool *pool, struct list *list)
 
 /* --- giving back what is idle ------------------------------------------- */
 
-/* Takes the batches that lay in the store all through the interval, which has
- * ended, and begins the next one; there is none when nothing is left to watch.
+/* Takes as many blocks as lay in the store all through the interval, which has
+ * ended, in whole batches and the newest first; they need not be those that
+ * did. Begins the next interval; there is none when nothing is left to watch.
  * Under the lock. */
 static struct block *
 take_idle(struct pool *pool, uint64_t now)
@@ -394,7 +396,8 @@ magazine_walk(struct pool *pool)
     ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
          walk_store(&pool->cold, &blocks) == pool->cold.batches &&
          pool->warm.batches * pool->batch <= WARM_BLOCKS &&
-         blocks == stored(pool);
+         blocks == stored(pool) &&
+         (!blocks || !pool->options.idle_ms || interval_begin(pool));
     return ok ? blocks : SIZE_MAX;
 }
 

@@ -9,6 +9,7 @@
  * library itself knows nothing of it.
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "coro.h"
@@ -161,9 +162,18 @@ __wrap_munmap(void *base, size_t size)
     return __real_munmap(base, size);
 }
 
+/* What is to happen, once, while the pages of a block are given back. */
+static void (*meanwhile)(void);
+
 int
 __wrap_madvise(void *base, size_t size, int advice)
 {
+    void (*run)(void) = meanwhile;
+
+    if (run && advice == MADV_DONTNEED) {
+        meanwhile = NULL;
+        run();
+    }
     return refuse("madvise") ? no_memory() : __real_madvise(base, size, advice);
 }
 
@@ -570,6 +580,63 @@ refused_discard_is_not_counted(void)
     EXPECT_DESTROY(pool);
 }
 
+/* --- what others do meanwhile ------------------------------------------- */
+
+enum { WARM = 1024 };
+
+static struct block *taken[WARM];
+
+/* Takes all that the store has, and uses the pool until no interval is running.
+ * Keeps nothing idle, which would go to the store when the thread ends. */
+static void
+empty_the_store(void)
+{
+    unsigned i;
+
+    for (i = 0; i < WARM; i++)
+        taken[i] = test_get(pool);
+    EXPECT_EQ(test_stats(pool).idle_shared, 0);
+    while (atomic_load(&pool->since)) {
+        pool_put(pool, taken[0]);
+        taken[0] = test_get(pool);
+    }
+}
+
+static void
+empty_it_in_a_thread(void)
+{
+    pool->options.idle_ms = 1;
+    test_thread(empty_the_store);
+    pool->options.idle_ms = UINT_MAX;
+}
+
+/* What gets into the store late is watched as well. */
+static void
+cold_batch_for_an_empty_store_begins_an_interval(void)
+{
+    static struct block *blocks[WARM + 2 * 64 + 64];
+    unsigned n = sizeof blocks / sizeof *blocks, i;
+
+    co_pool_options_init(&options);
+    options.guard = CO_GUARD_NONE;
+    options.stack_size = 64 * 1024;
+    options.idle_ms = UINT_MAX;
+    options.max_blocks = 1 << 16;
+    REQUIRE(co_pool_create(&options, &pool) == CO_OK);
+    for (i = 0; i < n; i++)
+        blocks[i] = test_get(pool);
+    meanwhile = empty_it_in_a_thread;
+    for (i = 0; i < n; i++)
+        pool_put(pool, blocks[i]);
+    EXPECT(!meanwhile);
+    EXPECT_EQ(pool->cold.batches, 1);
+    EXPECT(atomic_load(&pool->since) != 0);
+    EXPECT(co_pool_check(pool));
+    for (i = 0; i < WARM; i++)
+        pool_put(pool, taken[i]);
+    EXPECT_DESTROY(pool);
+}
+
 /* --- what is done once in a process ------------------------------------- */
 
 static int
@@ -665,6 +732,7 @@ main(int argc, char **argv)
         TEST(block_that_stays_mapped_is_used_again),
         TEST(block_whose_guard_was_refused_gets_it_later),
         TEST(refused_discard_is_not_counted),
+        TEST(cold_batch_for_an_empty_store_begins_an_interval),
         TESTS_END,
     };
 
