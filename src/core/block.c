@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "block.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,6 +222,20 @@ arena_fini(struct arena *arena)
     pthread_mutex_destroy(&arena->lock);
 }
 
+/* Memory that the program has locked can't have a guard region, which would
+ * take its pages away; a protected page it can have, at the price of two
+ * mappings. It may be all of a slab or a part, by a mlockall() meanwhile. */
+static bool
+guard(const struct arena *arena, char *low)
+{
+    size_t size = arena->geometry.guard_size;
+    enum co_guard kind = arena->options.guard;
+
+    return !size || os_guard(low, size, kind) ||
+           (kind == CO_GUARD_MADVISE && errno == EINVAL &&
+            os_guard(low, size, CO_GUARD_MPROTECT));
+}
+
 /* A block that was never out: its guard is made now, not when the slab was
  * mapped, so that a slab costs one system call. */
 static struct block *
@@ -229,7 +244,7 @@ carve(struct arena *arena, struct slab *slab)
     const struct geometry *g = &arena->geometry;
     char *low = slab->base + slab->carved * g->stride;
 
-    if (g->guard_size && !os_guard(low, g->guard_size, arena->options.guard))
+    if (!guard(arena, low))
         return NULL;
     return block_at(g, slab, slab->carved++);
 }
@@ -324,9 +339,13 @@ void
 arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
-    size_t deep = g->hot_offset - g->guard_size - round_up(NEAR, g->page);
-    bool discarded = os_discard(block->low, deep);
+    size_t stack = g->hot_offset - g->guard_size;
+    size_t near = round_up(NEAR, g->page);
+    bool discarded;
 
+    if (stack <= near)
+        return; /* a small stack of large pages */
+    discarded = os_discard(block->low, stack - near);
     pthread_mutex_lock(&arena->lock);
     arena->discards += discarded;
     pthread_mutex_unlock(&arena->lock);

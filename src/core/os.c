@@ -77,11 +77,12 @@ os_guard(void *low, size_t size, enum co_guard guard)
 }
 
 /* An emulator or a sandbox may take advice that it does not know, and drop it.
- * So a guard is believed in when the kernel itself can't write behind it. */
+ * So a guard is believed in when the kernel itself can't write behind it. That
+ * a sandbox refuses the call proves nothing. */
 static bool
 guard_holds(void *page)
 {
-    return uname(page) != 0;
+    return uname(page) != 0 && errno == EFAULT;
 }
 
 static bool

@@ -38,8 +38,10 @@ void *os_map(size_t size);
  * pages of the range are given back as by os_discard(). */
 bool os_unmap(void *base, size_t size);
 
-/* Makes an access to the range a fault. False if refused: for
- * CO_GUARD_MPROTECT by the limit on mappings. Then the range is as before. */
+/* Makes an access to the range a fault. False if refused, and errno says why:
+ * for CO_GUARD_MPROTECT the limit on mappings (ENOMEM), for CO_GUARD_MADVISE
+ * that the memory is locked or the kernel does not know it (EINVAL). Then the
+ * range is as before. */
 bool os_guard(void *low, size_t size, enum co_guard guard);
 
 /* CO_GUARD_AUTO becomes the guard that this kernel offers; others return as

@@ -3,6 +3,7 @@
  * The layout of a block, and the arena that maps slabs of them.
  */
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "block.h"
@@ -571,6 +572,41 @@ overflow_hits_the_mprotect_guard(void)
     check_overflow(CO_GUARD_MPROTECT);
 }
 
+static int
+overflow_into_locked_memory(void)
+{
+    struct arena_options o = small_options();
+
+    o.guard = CO_GUARD_MADVISE;
+    begin(&o);
+    take(); /* the slab is there, and most of its guards are not */
+    if (mlockall(MCL_CURRENT | MCL_ONFAULT) != 0)
+        return 77;
+    victim = take();
+    take();
+    munlockall();
+    take();
+    EXPECT_EQ(arena.slab_count, 1);
+    EXPECT(arena_check(&arena));
+    return overflow_the_stack();
+}
+
+static void
+locked_memory_gets_guards_too(void)
+{
+    int status;
+
+    if (!test_guard_faults(CO_GUARD_MADVISE) || under_valgrind() || SANITIZED) {
+        test_skip("there are no guards here that locked memory can't have");
+        return;
+    }
+    status = test_child(overflow_into_locked_memory);
+    if (child_exited(status, 77))
+        test_skip("memory may not be locked");
+    else
+        EXPECT(child_exited(status, FAULTED_THERE));
+}
+
 static size_t
 mappings_of_blocks(enum co_guard guard, size_t n)
 {
@@ -734,6 +770,7 @@ main(int argc, char **argv)
         TEST(threads_never_share_a_block),
         TEST(overflow_hits_the_madvise_guard),
         TEST(overflow_hits_the_mprotect_guard),
+        TEST(locked_memory_gets_guards_too),
         TEST(madvise_guards_cost_no_mapping),
         TEST(mprotect_guards_cost_two_mappings),
         TEST(refused_mapping_is_a_status),

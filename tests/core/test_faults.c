@@ -565,6 +565,34 @@ block_whose_guard_was_refused_gets_it_later(void)
     EXPECT_DESTROY(pool);
 }
 
+static int
+take_one_that_has_no_guard(void)
+{
+    enum co_status status;
+
+    arm_only("madvise", 1, UP_TO_THE_END);
+    EXPECT(pool_get(pool, &status) == NULL);
+    EXPECT_EQ(status, CO_NO_MEMORY);
+    disarm();
+    return 0;
+}
+
+/* Another kind of guard is for memory that can't have this one, not for want of
+ * memory, which the other kind needs more of. */
+static void
+guard_region_is_not_replaced_for_want_of_memory(void)
+{
+    if (!test_guard_faults(CO_GUARD_MADVISE)) {
+        test_skip("this kernel has no guard regions");
+        return;
+    }
+    begin_pool(CO_POLICY_MUTEX, CO_GUARD_MADVISE);
+    guarded = test_get(pool);
+    EXPECT(child_exited(test_child(take_one_that_has_no_guard), 0));
+    pool_put(pool, guarded);
+    EXPECT_DESTROY(pool);
+}
+
 static void
 refused_discard_is_not_counted(void)
 {
@@ -731,6 +759,7 @@ main(int argc, char **argv)
         TEST(slab_that_stays_mapped_is_used_again),
         TEST(block_that_stays_mapped_is_used_again),
         TEST(block_whose_guard_was_refused_gets_it_later),
+        TEST(guard_region_is_not_replaced_for_want_of_memory),
         TEST(refused_discard_is_not_counted),
         TEST(cold_batch_for_an_empty_store_begins_an_interval),
         TESTS_END,
