@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "coro.h"
 #include "test.h"
@@ -103,6 +104,7 @@ int __real_pthread_key_create(pthread_key_t *, void (*)(void *));
 int __real_pthread_setspecific(pthread_key_t, const void *);
 int __real_pthread_atfork(void (*)(void), void (*)(void), void (*)(void));
 FILE *__real_fopen(const char *, const char *);
+int __real_uname(struct utsname *);
 
 void *__wrap_mmap(void *, size_t, int, int, int, off_t);
 void *__wrap_mmap64(void *, size_t, int, int, int, off_t);
@@ -119,6 +121,7 @@ int __wrap_pthread_setspecific(pthread_key_t, const void *);
 int __wrap_pthread_atfork(void (*)(void), void (*)(void), void (*)(void));
 FILE *__wrap_fopen(const char *, const char *);
 FILE *__wrap_fopen64(const char *, const char *);
+int __wrap_uname(struct utsname *);
 
 static int
 no_memory(void)
@@ -257,6 +260,15 @@ FILE *
 __wrap_fopen64(const char *name, const char *mode)
 {
     return __wrap_fopen(name, mode);
+}
+
+int
+__wrap_uname(struct utsname *name)
+{
+    if (!refuse("uname"))
+        return __real_uname(name);
+    errno = EPERM;
+    return -1;
 }
 
 /* --- a program ---------------------------------------------------------- */
@@ -688,6 +700,21 @@ guard_regions_are_asked_for_again_after_want_of_memory(void)
     EXPECT(child_exited(test_child(probe_twice), 0));
 }
 
+static int
+probe_in_a_sandbox(void)
+{
+    arm_only("uname", 1, UP_TO_THE_END);
+    EXPECT_EQ(os_resolve_guard(CO_GUARD_AUTO), CO_GUARD_MPROTECT);
+    disarm();
+    return 0;
+}
+
+static void
+call_that_a_sandbox_refuses_proves_no_guard(void)
+{
+    EXPECT(child_exited(test_child(probe_in_a_sandbox), 0));
+}
+
 static unsigned runs;
 
 static void
@@ -754,6 +781,7 @@ main(int argc, char **argv)
         TEST(every_call_may_fail_with_automatic_guards),
         TEST(every_call_may_fail_with_mprotect_guards),
         TEST(guard_regions_are_asked_for_again_after_want_of_memory),
+        TEST(call_that_a_sandbox_refuses_proves_no_guard),
         TEST(thread_exit_works_after_want_of_keys),
         TEST(no_pool_without_protection_from_fork),
         TEST(slab_that_stays_mapped_is_used_again),
