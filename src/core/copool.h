@@ -78,7 +78,8 @@ struct co_pool_options {
     enum co_guard guard;
     size_t stack_size;  /* usable, rounded up to pages; at least 32 KiB */
     unsigned batch;     /* blocks moved between thread and shared pool at once,
-                           and the reuse threshold; 1 to 4096 */
+                           and the reuse threshold; 1 to 4096, and at most a
+                           sixteenth of max_blocks and what a store keeps */
     size_t max_blocks;  /* the cap on coroutines alive and idle together */
     size_t max_idle;    /* blocks kept in the magazine policy's store */
     unsigned idle_ms;   /* after which the memory of those that nobody took is

@@ -331,6 +331,10 @@ resolve(struct co_pool_options *o)
     cap = o->max_blocks / 16;
     if (o->batch > cap)
         o->batch = cap ? (unsigned)cap : 1;
+    /* Only whole batches go to the store. */
+    if (o->policy == CO_POLICY_MAGAZINE && o->max_idle &&
+        o->batch > o->max_idle)
+        o->batch = (unsigned)o->max_idle;
     if (!o->record_size)
         o->record_size = DEFAULT_RECORD;
     return CO_OK;

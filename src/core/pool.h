@@ -64,7 +64,7 @@ extern const struct pool_policy pool_policy_none, pool_policy_mutex,
  * through each batch's first block. */
 struct store {
     struct block *top;
-    size_t batches;
+    size_t blocks; /* in all of them */
 };
 
 struct pool {

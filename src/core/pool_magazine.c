@@ -30,7 +30,7 @@ store_push(struct store *store, struct block *batch)
 {
     batch->next_batch = store->top;
     store->top = batch;
-    store->batches++;
+    store->blocks += batch->batch_length;
 }
 
 static struct block *
@@ -40,7 +40,7 @@ store_pop(struct store *store)
 
     if (batch) {
         store->top = batch->next_batch;
-        store->batches--;
+        store->blocks -= batch->batch_length;
     }
     return batch;
 }
@@ -114,6 +114,15 @@ store_has_room(struct pool *pool, const struct block *batch)
     return stored(pool) + batch->batch_length <= pool->options.max_idle;
 }
 
+/* The first batch in it however large it is, or none would ever be warm. */
+static bool
+warm_has_room(struct pool *pool, const struct block *batch)
+{
+    size_t blocks = pool->warm.blocks;
+
+    return !blocks || blocks + batch->batch_length <= WARM_BLOCKS;
+}
+
 /* What stays warm is stored at once. The pages of what does not are given back
  * first and without the lock; until then it is counted nowhere, so that a
  * fork() meanwhile finds the counts right. */
@@ -126,7 +135,7 @@ store_give_batch(struct pool *pool, struct block *batch)
     pool_lock(pool);
     begin_intervals(pool);
     room = store_has_room(pool, batch);
-    warm = room && (pool->warm.batches + 1) * pool->batch <= WARM_BLOCKS;
+    warm = room && warm_has_room(pool, batch);
     if (warm)
         store_add(pool, &pool->warm, batch);
     pool_unlock(pool);
@@ -370,32 +379,31 @@ magazine_trim(struct pool *pool, struct pool_local *local)
     return n;
 }
 
-static size_t
-walk_store(const struct store *store, size_t *blocks)
+/* Whether the counts are right. */
+static bool
+walk_store(const struct store *store)
 {
     const struct block *batch;
-    size_t batches = 0;
+    size_t blocks = 0;
 
     for (batch = store->top; batch; batch = batch->next_batch) {
         size_t length = pool_chain_length(batch);
 
         if (length != batch->batch_length)
-            return SIZE_MAX;
-        *blocks += length;
-        batches++;
+            return false;
+        blocks += length;
     }
-    return batches;
+    return blocks == store->blocks;
 }
 
 static size_t
 magazine_walk(struct pool *pool)
 {
-    size_t blocks = 0;
+    size_t warm = pool->warm.blocks, blocks = warm + pool->cold.blocks;
     bool ok;
 
-    ok = walk_store(&pool->warm, &blocks) == pool->warm.batches &&
-         walk_store(&pool->cold, &blocks) == pool->cold.batches &&
-         pool->warm.batches * pool->batch <= WARM_BLOCKS &&
+    ok = walk_store(&pool->warm) && walk_store(&pool->cold) &&
+         (warm <= WARM_BLOCKS || warm <= pool->batch) &&
          blocks == stored(pool) &&
          (!blocks || !pool->options.idle_ms || interval_begin(pool));
     return ok ? blocks : SIZE_MAX;

@@ -669,7 +669,7 @@ cold_batch_for_an_empty_store_begins_an_interval(void)
     for (i = 0; i < n; i++)
         pool_put(pool, blocks[i]);
     EXPECT(!meanwhile);
-    EXPECT_EQ(pool->cold.batches, 1);
+    EXPECT_EQ(pool->cold.blocks, pool->batch);
     EXPECT(atomic_load(&pool->since) != 0);
     EXPECT(co_pool_check(pool));
     for (i = 0; i < WARM; i++)

@@ -548,8 +548,8 @@ magazine_keeps_two_batches_in_a_thread(void)
     EXPECT_COUNTS(3 * batch - 1, batch + 1, batch, 0);
     give(2 * batch + 1, 3 * batch - 1);
     EXPECT_COUNTS(0, 2 * batch, 3 * batch, 0);
-    EXPECT_EQ(pool->warm.batches, 3);
-    EXPECT_EQ(pool->cold.batches, 0);
+    EXPECT_EQ(pool->warm.blocks, 3 * batch);
+    EXPECT_EQ(pool->cold.blocks, 0);
     EXPECT_EQ(test_stats(pool).discards, 0);
 
     /* And back: the thread's own first, then a batch at a time. */
@@ -623,7 +623,7 @@ magazine_moves_batches_between_threads(void)
     test_threads(2, magazine_maker_or_finisher);
     EXPECT_COUNTS(1, 0, 3 * batch - 1, 0);
     EXPECT_HANDED_OUT(3 * batch + 1, 1);
-    EXPECT_EQ(pool->warm.batches, 3);
+    EXPECT_EQ(pool->warm.blocks, 3 * batch - 1);
     give(batch - 1, 1);
     EXPECT_COUNTS(0, 1, 3 * batch - 1, 0);
     end();
@@ -668,8 +668,8 @@ magazine_cold_blocks_lose_their_deep_pages(void)
     }
     give(0, n);
     EXPECT_COUNTS(0, 2 * batch, n - 2 * batch, 0);
-    EXPECT_EQ(pool->warm.batches * batch, WARM);
-    EXPECT_EQ(pool->cold.batches, 2);
+    EXPECT_EQ(pool->warm.blocks, WARM);
+    EXPECT_EQ(pool->cold.blocks, 2 * batch);
     EXPECT_EQ(test_stats(pool).discards, 2 * batch);
     for (i = 0; i < n; i++) {
         bool deep = is_deep_page_resident(held[i]);
@@ -686,8 +686,8 @@ magazine_cold_blocks_lose_their_deep_pages(void)
 
     /* All of them come back, the warm before the cold. */
     take(0, 3 * batch);
-    EXPECT_EQ(pool->cold.batches, 2);
-    EXPECT_EQ((pool->warm.batches + 1) * batch, WARM);
+    EXPECT_EQ(pool->cold.blocks, 2 * batch);
+    EXPECT_EQ(pool->warm.blocks + batch, WARM);
     take(3 * batch, n - 3 * batch);
     EXPECT_COUNTS(n, 0, 0, 0);
     EXPECT_HANDED_OUT(2 * n, n);
@@ -1018,6 +1018,60 @@ batch_is_at_most_a_sixteenth_of_the_cap(void)
     end();
 }
 
+/* A store that can't take a batch would take nothing. */
+static void
+batch_is_at_most_what_the_store_keeps(void)
+{
+    struct co_pool_options options;
+
+    batch = 64;
+    options = options_of(CO_POLICY_MAGAZINE);
+    options.max_idle = 60;
+    begin_with(&options);
+    EXPECT_EQ(pool->batch, 60);
+    take(0, 300);
+    give(0, 300);
+    EXPECT_COUNTS(0, 120, 60, 120);
+    end();
+    options.max_idle = 0; /* no store at all */
+    begin_with(&options);
+    EXPECT_EQ(pool->batch, 64);
+    end();
+    options.policy = CO_POLICY_MUTEX; /* which has none */
+    options.max_idle = 60;
+    begin_with(&options);
+    EXPECT_EQ(pool->batch, 64);
+    end();
+}
+
+/* However large a batch is, the one that goes to the store and comes back is
+ * not stripped of its pages. */
+static void
+batch_of_any_size_stays_warm(void)
+{
+    static const unsigned sizes[] = {WARM, WARM + 1, 4096};
+    static struct block *blocks[3 * 4096];
+    unsigned n, i, j;
+
+    for (i = 0; i < 3; i++) {
+        batch = sizes[i];
+        test_case("batch %u", batch);
+        begin(CO_POLICY_MAGAZINE);
+        n = 3 * batch;
+        for (j = 0; j < 3 * n; j++)
+            if (j / n % 2 == 0)
+                blocks[j % n] = test_get(pool);
+            else
+                pool_put(pool, blocks[j % n]);
+        for (j = 0; j < n; j++)
+            pool_put(pool, blocks[j]);
+        EXPECT_COUNTS(0, 2 * batch, batch, 0);
+        EXPECT_HANDED_OUT(2 * n, n);
+        EXPECT_EQ(test_stats(pool).discards, 0);
+        end();
+    }
+}
+
 static void
 mprotect_guards_lower_the_cap(void)
 {
@@ -1152,6 +1206,8 @@ main(int argc, char **argv)
     static const struct test tests[] = {
         TEST(bad_options_make_no_pool),
         TEST(batch_is_at_most_a_sixteenth_of_the_cap),
+        TEST(batch_is_at_most_what_the_store_keeps),
+        TEST(batch_of_any_size_stays_warm),
         TEST(mprotect_guards_lower_the_cap),
         TEST(part_of_a_destroyed_pool_is_freed_later),
         TEST(pool_is_destroyed_under_an_idle_thread),

@@ -42,7 +42,7 @@ byte next_batch[SLOTS];
 byte batch_length[SLOTS];
 
 typedef list { byte head; byte length };
-typedef store { byte top; byte batches };
+typedef store { byte top; byte blocks };
 
 store warm, cold;
 byte stored;
@@ -126,29 +126,27 @@ inline pool_unlock()
 /* Adds up the batches of a store. */
 inline walk_store(which)
 {
-    batches = 0;
+    blocks = 0;
     walked = which.top;
     do
     :: walked != NIL ->
-       batches++;
        blocks = blocks + batch_length[walked];
        walked = next_batch[walked]
     :: else -> break
     od;
-    assert(batches == which.batches);
+    assert(blocks == which.blocks);
 }
 
 inline check_store()
 {
 #ifndef NO_LOCK
     d_step {
-        blocks = 0;
         walk_store(warm);
         assert(blocks <= WARM_BLOCKS);
         walk_store(cold);
+        blocks = blocks + warm.blocks;
         assert(blocks == stored && stored <= MAX_IDLE);
-        blocks = 0;
-        batches = 0
+        blocks = 0
     }
 #else
     skip
@@ -161,7 +159,7 @@ inline store_pop(which)
     if
     :: batch != NIL ->
        which.top = next_batch[batch];
-       which.batches--
+       which.blocks = which.blocks - batch_length[batch]
     :: else
     fi
 }
@@ -192,7 +190,7 @@ inline store_add(which)
 {
     next_batch[batch] = which.top;
     which.top = batch;
-    which.batches++;
+    which.blocks = which.blocks + batch_length[batch];
     stored = stored + batch_length[batch]
 }
 
@@ -203,7 +201,8 @@ inline store_give_batch()
 {
     pool_lock();
     room = HAS_ROOM;
-    is_warm = room && (warm.batches + 1) * BATCH <= WARM_BLOCKS;
+    is_warm = room && (warm.blocks == 0 ||
+                       warm.blocks + batch_length[batch] <= WARM_BLOCKS);
     if
     :: is_warm -> store_add(warm)
     :: else
@@ -351,7 +350,7 @@ proctype thread()
     byte batch, block;
     bool room, is_warm;
     byte user = NIL;
-    byte blocks, batches, walked; /* for check_store() */
+    byte blocks, walked; /* for check_store() */
 
     do
     :: true -> magazine_get(user); /* create, unless at the cap */
@@ -370,7 +369,7 @@ proctype thread()
 
 init {
     byte i, batch, block;
-    byte blocks, batches, walked;
+    byte blocks, walked;
 
     atomic {
         for (i : 1 .. THREADS) {

@@ -394,6 +394,8 @@ class MagazinePolicy(Policy):
     def __init__(
         self, *, batch: int = 64, max_blocks: int = 2**40, max_idle: int = 4096
     ) -> None:
+        # Only whole batches go to the store.
+        batch = min(batch, max_idle or batch)
         super().__init__(batch=batch, max_blocks=max_blocks, max_idle=max_idle)
         self.warm: list[Block] = []
         self.cold: list[Block] = []
@@ -418,7 +420,10 @@ class MagazinePolicy(Policy):
         """Add a batch to the warm store, else to the cold one, or destroy it."""
         yield from self.pool_lock(me)
         room = self.stored + batch.batch_length <= self.max_idle
-        warm = room and (len(self.warm) + 1) * self.batch <= self.warm_blocks
+        in_warm = sum(each.batch_length for each in self.warm)
+        warm = room and (
+            not in_warm or in_warm + batch.batch_length <= self.warm_blocks
+        )
         if warm:
             self.warm.append(batch)
             self.stored += batch.batch_length
