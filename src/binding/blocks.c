@@ -76,26 +76,35 @@ blocks_raise(struct module_state *state, struct pool *pool,
              enum co_status status)
 {
     const struct co_pool_options *o = &pool->options;
+    char used[128] = "in use";
+    struct co_pool_stats s;
     bool lowered;
 
     acquire();
     lowered = pool == blocks_current() && o->max_blocks < wanted.max_blocks;
+    co_pool_stats(pool, &s);
     release();
+    if (s.idle_local + s.idle_shared)
+        PyOS_snprintf(used, sizeof used,
+                      "in use (%zu) or kept idle by threads for their next "
+                      "coroutines (%zu)",
+                      s.live, s.idle_local + s.idle_shared);
     if (status == CO_AT_CAP && lowered)
         PyErr_Format(state->pool_exhausted,
                      "all %zu blocks that the kernel's limit on mappings "
-                     "allows are in use: vm.max_map_count is %zu, and a guard "
+                     "allows are %s: vm.max_map_count is %zu, and a guard "
                      "page takes two. Let coroutines finish, close() them, "
                      "raise the limit (sysctl vm.max_map_count=%zu) and start "
                      "the program again, or use Linux 6.13 or later with "
                      "guard='auto', where guards take none",
-                     o->max_blocks, os_max_mappings(), 4 * os_max_mappings());
+                     o->max_blocks, used, os_max_mappings(),
+                     4 * os_max_mappings());
     else if (status == CO_AT_CAP)
         PyErr_Format(state->pool_exhausted,
-                     "all %zu blocks are in use: let coroutines finish, "
+                     "all %zu blocks are %s: let coroutines finish, "
                      "close() them, or raise the cap with "
                      "copool.configure(max_blocks=...) or COPOOL_MAX_BLOCKS",
-                     o->max_blocks);
+                     o->max_blocks, used);
     else
         PyErr_Format(state->pool_exhausted,
                      "no memory for the stack of another coroutine (%zu KiB "

@@ -36,7 +36,7 @@ enum co_status {
     CO_OK = 0,       /* done; from co_enter(): it yielded */
     CO_FINISHED = 1, /* co_enter(): its function returned, the handle is gone */
     CO_NO_MEMORY = -1,   /* the kernel or malloc() refused */
-    CO_AT_CAP = -2,      /* max_blocks coroutines exist already */
+    CO_AT_CAP = -2,      /* max_blocks exist, in use or idle in other threads */
     CO_BUSY = -3,        /* it is running, or waits for one that it entered */
     CO_NOT_INSIDE = -4,  /* co_yield() outside a coroutine */
     CO_BAD_OPTION = -5,  /* a pool option that cannot be */
@@ -128,7 +128,7 @@ struct co_pool_stats {
     size_t mapped_bytes; /* of address space; pages are taken on touch */
     uint64_t discards;   /* times that the pages of a block were given back */
     uint64_t contended;  /* times that a lock or an exchange had to wait */
-    uint64_t lost;       /* left behind by fork() or by a dead thread */
+    uint64_t lost;       /* idle in threads that fork() has left behind */
     size_t max_blocks;   /* the cap in force */
     enum co_guard guard; /* the guard in force */
 };

@@ -33,10 +33,29 @@ load(_Atomic(uint64_t) *count)
 
 /* --- a thread's part ---------------------------------------------------- */
 
+/* What a thread keeps no other can have, not even when the thread does nothing
+ * any more. So all of them together may keep half of the cap, of which each new
+ * one is promised a quarter of what the others have left, or two batches if
+ * that is less; in the end single blocks, and then none. Under the registry
+ * lock. */
+static unsigned
+promise_room(struct pool *pool)
+{
+    size_t batch = pool->room / 8;
+
+    if (!batch)
+        batch = pool->room / 2 ? 1 : 0;
+    if (batch > pool->batch)
+        batch = pool->batch;
+    pool->room -= 2 * batch;
+    return (unsigned)batch;
+}
+
 /* Its counts live on in the pool. Under the registry lock. */
 static void
 local_unlink(struct pool *pool, struct pool_local *local)
 {
+    pool->room += 2 * (size_t)local->batch;
     pool_count_shared(&pool->created, load(&local->created));
     pool_count_shared(&pool->reused, load(&local->reused));
     pool_count_shared(&pool->finished, load(&local->finished));
@@ -108,6 +127,7 @@ pool_local_make(struct pool *pool)
     local->next_of_thread = mine.locals;
     mine.locals = local;
     pthread_mutex_lock(&registry_lock);
+    local->batch = promise_room(pool);
     local->next_of_pool = pool->locals;
     local->link_of_pool = &pool->locals;
     if (local->next_of_pool)
@@ -327,7 +347,7 @@ resolve(struct co_pool_options *o)
             o->max_blocks = cap;
     }
     /* What threads keep to themselves counts against the cap: let it be a
-     * small part. */
+     * small part for each. */
     cap = o->max_blocks / 16;
     if (o->batch > cap)
         o->batch = cap ? (unsigned)cap : 1;
@@ -375,6 +395,7 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
     pool->options = o;
     pool->batch = o.batch;
     pool->max_size = o.batch;
+    pool->room = o.max_blocks / 2;
 
     pthread_mutex_lock(&registry_lock);
     pool->next = registry;

@@ -30,10 +30,12 @@ struct pool_local {
     _Atomic(uint64_t) created, reused, finished;
     struct block *alloc_pool; /* release */
 
-    /* magazine: at most a batch in each list. Until `finished` is put_until,
-     * `loaded` has room for one more, and there is nothing else to do. */
+    /* magazine: at most a batch of the thread's own size in each list. Until
+     * `finished` is put_until, `loaded` has room for one more, and there is
+     * nothing else to do. */
     struct list loaded, previous;
     uint64_t put_until;
+    unsigned batch; /* 0 for a thread that may keep nothing */
     /* What was seen of the pool's counts, and whether `previous` has changed
      * since. */
     unsigned intervals, reclaims;
@@ -75,6 +77,7 @@ struct pool {
     struct pool *next;         /* in the registry */
     struct pool_local *locals; /* of all threads; under the registry lock */
     size_t lost;               /* likewise */
+    size_t room; /* likewise: what threads to come may keep to themselves */
 
     /* What threads did that have no pool_local, or have none any more. */
     _Atomic(uint64_t) created, reused, finished;

@@ -7,6 +7,10 @@
  * (J. Bonwick and J. Adams, "Magazines and Vmem", USENIX 2001; the bounds are
  * those that QEMU came to in 2024).
  *
+ * What a thread keeps is lost to the others, so that near the cap its magazines
+ * are smaller than a batch, down to nothing: then each block goes to the store,
+ * and comes from there, by itself.
+ *
  * The store keeps up to max_idle blocks. Its first batches stay warm, that is
  * as they were left, for flows in which one thread makes and another finishes
  * and for crowds of a thousand that come and go; further ones are in excess of
@@ -72,20 +76,41 @@ set_interval_begin(struct pool *pool, uint64_t since)
     atomic_store_explicit(&pool->since, since, memory_order_relaxed);
 }
 
-/* The newest batch, or NULL. */
-static struct block *
-store_take(struct pool *pool)
+/* What is more than so many goes back to where the batch came from. */
+static void
+cut_batch(struct store *store, struct block *batch, size_t most)
 {
+    struct block *last = batch, *rest;
+    size_t n;
+
+    if (batch->batch_length <= most)
+        return;
+    for (n = 1; n < most; n++)
+        last = last->next;
+    rest = last->next;
+    last->next = NULL;
+    rest->batch_length = batch->batch_length - most;
+    batch->batch_length = most;
+    store_push(store, rest);
+}
+
+/* The newest batch, at most so many blocks of it, or NULL. */
+static struct block *
+store_take(struct pool *pool, size_t most)
+{
+    struct store *store = &pool->warm;
     struct block *batch;
 
     if (!stored(pool)) /* a lock saved; a race costs a fresh block */
         return NULL;
     pool_lock(pool);
-    batch = store_pop(&pool->warm);
-    if (!batch)
-        batch = store_pop(&pool->cold);
-    if (batch)
+    if (!store->top)
+        store = &pool->cold;
+    batch = store_pop(store);
+    if (batch) {
+        cut_batch(store, batch, most);
         set_stored(pool, stored(pool) - batch->batch_length);
+    }
     pool_unlock(pool);
     return batch;
 }
@@ -261,7 +286,8 @@ enum { LOOK_AFTER = 8 };
 static void
 set_put_until(struct pool *pool, struct pool_local *local)
 {
-    size_t room = pool->batch - list_length(&local->loaded);
+    size_t length = list_length(&local->loaded);
+    size_t room = length < local->batch ? local->batch - length : 0;
 
     if (interval_begin(pool) && room > LOOK_AFTER)
         room = LOOK_AFTER;
@@ -294,7 +320,7 @@ get_slow(struct pool *pool, enum co_status *status)
         list_move(&local->loaded, &local->previous);
         local->previous_changed = true;
     } else {
-        batch = store_take(pool);
+        batch = store_take(pool, local->batch ? local->batch : 1);
         if (!batch)
             return pool_get_fresh(pool, local, status);
         local->loaded.head = batch;
@@ -324,13 +350,15 @@ put_slow(struct pool *pool, struct block *block)
         arena_give(&pool->arena, block);
         return;
     }
-    if (list_length(&local->loaded) >= pool->batch) {
+    if (list_length(&local->loaded) >= local->batch) {
         store_give(pool, &local->previous);
         list_move(&local->previous, &local->loaded);
         local->previous_changed = true;
     }
     pool_count(&local->finished);
     list_push(&local->loaded, block);
+    if (!local->batch)
+        store_give(pool, &local->loaded);
     if (interval_begin(pool)) {
         reclaim(pool);
         reclaim_local(pool, local);
@@ -374,7 +402,7 @@ magazine_trim(struct pool *pool, struct pool_local *local)
         n += pool_destroy_chain(pool, take_list(&local->loaded));
         n += pool_destroy_chain(pool, take_list(&local->previous));
     }
-    while ((batch = store_take(pool)) != NULL)
+    while ((batch = store_take(pool, SIZE_MAX)) != NULL)
         n += pool_destroy_chain(pool, batch);
     return n;
 }
@@ -414,7 +442,7 @@ magazine_walk_local(struct pool_local *local)
 {
     size_t loaded = pool_chain_length(local->loaded.head);
     size_t previous = pool_chain_length(local->previous.head);
-    unsigned batch = atomic_load(&local->pool)->batch;
+    unsigned batch = local->batch;
     uint64_t finished = atomic_load(&local->finished);
 
     if (local->put_until > finished &&

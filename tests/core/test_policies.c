@@ -893,6 +893,52 @@ cap_refuses_and_recovers(void)
     }
 }
 
+/* Each thread has had as large a crowd as there can be, and goes on living with
+ * what it keeps of that; the last one comes when all others are idle. */
+enum { IDLERS = 60 };
+
+static size_t cap;
+
+static void
+idle_or_come_last(unsigned index)
+{
+    size_t n = 0;
+    enum co_status status;
+    struct block *block;
+    static struct block *crowd[MOST];
+
+    turn_wait(&turns, index);
+    while (n < cap && (block = pool_get(pool, &status)) != NULL)
+        crowd[n++] = block;
+    EXPECT(n >= cap - cap / 2);
+    EXPECT(co_pool_check(pool));
+    while (n)
+        pool_put(pool, crowd[--n]);
+    EXPECT(test_stats(pool).idle_local <= cap / 2);
+    EXPECT(co_pool_check(pool));
+    turn_next(&turns);
+    turn_wait(&turns, IDLERS);
+}
+
+static void
+idle_threads_leave_half_of_the_cap(void)
+{
+    static const size_t caps[] = {1, 2, 3, 16, 100, MOST};
+    size_t i;
+
+    for (i = 0; i < sizeof caps / sizeof *caps; i++) {
+        struct co_pool_options options = options_of(CO_POLICY_MAGAZINE);
+
+        cap = options.max_blocks = caps[i];
+        test_case("%zu blocks", cap);
+        begin_with(&options);
+        test_threads(IDLERS, idle_or_come_last);
+        EXPECT_EQ(test_stats(pool).idle_local, 0);
+        EXPECT_EQ(pool->room, cap / 2);
+        end();
+    }
+}
+
 static void
 pool_with_live_blocks_is_in_use(void)
 {
@@ -1183,6 +1229,7 @@ pool_is_destroyed_under_an_idle_thread(void)
     DO(magazine_trim_counts_what_no_store_took)                                \
     DO(magazine_ignores_adjust)                                                \
     DO(cap_refuses_and_recovers)                                               \
+    DO(idle_threads_leave_half_of_the_cap)                                     \
     DO(pool_with_live_blocks_is_in_use)                                        \
     DO(two_pools_in_turn_keep_apart)
 

@@ -30,6 +30,13 @@
 #    define MAX_IDLE (2 * BATCH)
 #endif
 
+/* How many threads have magazines, of BATCH blocks; the others may keep nothing
+ * to themselves, as near the cap. */
+#ifndef KEEPERS
+#    define KEEPERS THREADS
+#endif
+#define MAY_KEEP (_pid <= KEEPERS)
+
 #define NIL 0
 #define SLOTS (BLOCKS + 1) /* blocks are numbered from 1 */
 
@@ -164,16 +171,45 @@ inline store_pop(which)
     fi
 }
 
+/* cut_batch(), to one block. */
+inline cut_batch(which)
+{
+    if
+    :: batch != NIL && batch_length[batch] > 1 ->
+       walked = next[batch];
+       batch_length[walked] = batch_length[batch] - 1;
+       next[batch] = NIL;
+       batch_length[batch] = 1;
+       next_batch[walked] = which.top;
+       which.top = walked;
+       which.blocks = which.blocks + batch_length[walked]
+    :: else
+    fi
+}
+
 /* store_take(): the newest batch, or NIL. */
-inline store_take()
+inline store_take(most)
 {
     if
     :: stored == 0 /* without the lock */
     :: else ->
        pool_lock();
        store_pop(warm);
+#if KEEPERS < THREADS
        if
-       :: batch == NIL -> store_pop(cold)
+       :: most == 1 -> d_step { cut_batch(warm) }
+       :: else
+       fi;
+#endif
+       if
+       :: batch == NIL ->
+          store_pop(cold);
+#if KEEPERS < THREADS
+          if
+          :: most == 1 -> d_step { cut_batch(cold) }
+          :: else
+          fi
+#endif
        :: else
        fi;
        if
@@ -273,7 +309,7 @@ inline magazine_get(got)
     :: loaded.head == NIL && previous.head != NIL ->
        d_step { list_move(loaded, previous) }
     :: loaded.head == NIL && previous.head == NIL ->
-       store_take();
+       store_take((MAY_KEEP -> BATCH : 1));
        d_step {
            loaded.head = batch;
            loaded.length = batch_length[batch];
@@ -300,7 +336,7 @@ inline magazine_get(got)
 inline magazine_put(given)
 {
     if
-    :: loaded.length >= BATCH ->
+    :: loaded.length >= (MAY_KEEP -> BATCH : 0) ->
        store_give(previous);
        d_step { list_move(previous, loaded) }
     :: else
@@ -313,6 +349,12 @@ inline magazine_put(given)
         assert(loaded.length <= BATCH && previous.length <= BATCH);
         given = NIL
     }
+#if KEEPERS < THREADS
+    if
+    :: MAY_KEEP
+    :: else -> store_give(loaded)
+    fi
+#endif
 }
 
 /* magazine_drain() */
@@ -332,7 +374,7 @@ inline magazine_trim()
     batch_length[batch] = 0;
     destroy_chain(batch);
     do
-    :: store_take();
+    :: store_take(BLOCKS);
        if
        :: batch == NIL -> break
        :: else ->

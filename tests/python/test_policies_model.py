@@ -37,13 +37,33 @@ CROSSING = (
 )
 
 
+@pytest.mark.parametrize("cap", [3, 4, 8], ids="{} blocks".format)
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
-def test_every_interleaving_keeps_every_block(policy):
+def test_every_interleaving_keeps_every_block(policy, cap):
+    """With magazines of one block in no thread, in one and in both."""
     walk = explore(
-        lambda: policy(batch=1, max_blocks=3, max_idle=2), [CROSSING[0], CROSSING[1]]
+        lambda: policy(batch=1, max_blocks=cap, max_idle=2), [CROSSING[0], CROSSING[1]]
     )
     assert walk.ends > 1
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
+def test_every_interleaving_at_the_cap_keeps_every_block(policy):
     assert explore(lambda: policy(batch=1, max_blocks=2), [["get", "put"]] * 3).ends > 1
+
+
+def test_threads_keep_at_most_half_of_the_cap():
+    pool = MagazinePolicy(batch=64, max_blocks=1000)
+    threads = [Local(index) for index in range(50)]
+    for me in threads:
+        taken = [done(pool.get(me)) for _ in range(200)]
+        for block in taken:
+            done(pool.put(me, block))
+    sizes = [me.batch for me in threads]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[1], sizes[-1]) == (62, 47, 0)
+    assert 2 * sum(sizes) == 500
+    assert 300 < pool.out - pool.live - pool.idle_shared <= 500
 
 
 class PopOnePolicy(ReleasePolicy):
@@ -81,7 +101,7 @@ class ForgetfulPolicy(MagazinePolicy):
 
 
 class LocklessPolicy(MagazinePolicy):
-    def store_take(self, me):
+    def store_take(self, me, most):
         batch = self.warm[-1] if self.warm else None
         yield LOCK
         self.warm = [each for each in self.warm if each is not batch]
@@ -105,7 +125,7 @@ class DeadlockPolicy(MagazinePolicy):
 def test_exploring_finds_what_is_wrong(wrong, text):
     programs = [["get", "get", "put", "put", "exit", "get", "put", "exit"]] * 2
     with pytest.raises(Violation, match=text):
-        explore(lambda: wrong(batch=1, max_blocks=4), programs)
+        explore(lambda: wrong(batch=1, max_blocks=8), programs)
 
 
 # --- beside the C pool -------------------------------------------------------
@@ -183,7 +203,7 @@ def counts_of(pool):
     orders=ORDERS,
     batch=strategies.integers(1, 3),
     max_idle=strategies.integers(0, 9),
-    cap=strategies.sampled_from([32, 64, 1000]),
+    cap=strategies.sampled_from([1, 4, 9, 32, 64, 1000]),
 )
 def test_c_pool_counts_like_the_model(policy, orders, batch, max_idle, cap):
     before = _core.options()

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -238,6 +239,29 @@ def test_cap_is_exact_and_the_pool_recovers(settings, policy, cap):
         finish(coroutines[:1])
         finish([*coroutines[1:], *([one_more] if not one_more.enter() else [])])
         assert (copool.stats().live, _core.check()) == (0, True)
+
+
+def test_what_idle_threads_keep_is_not_said_to_be_in_use(settings):
+    copool.configure(policy="magazine", max_blocks=100)
+    there, over = threading.Barrier(2), threading.Event()
+
+    def idle():
+        finish(started(50))
+        there.wait()
+        over.wait()
+
+    thread = threading.Thread(target=idle)
+    thread.start()
+    there.wait()
+    coroutines = []
+    text = r"all 100 blocks are in use \(\d+\) or kept idle by threads for their next "
+    with pytest.raises(PoolExhausted, match=text) as caught:
+        coroutines.extend(iter(lambda: started(1)[0], None))
+    assert f"({len(coroutines)})" in str(caught.value)
+    assert 50 <= len(coroutines) < 100
+    finish(coroutines)
+    over.set()
+    thread.join()
 
 
 def test_exhausted_inside_a_coroutine(settings):

@@ -124,11 +124,12 @@ class Chain:
 class Local:
     """What one thread keeps of the pool: `struct pool_local`."""
 
-    __slots__ = ("alloc_pool", "index", "loaded", "previous")
+    __slots__ = ("alloc_pool", "batch", "index", "loaded", "previous")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.loaded, self.previous = Chain(), Chain()
+        self.batch: int | None = None  # known when it first uses the pool
         self.alloc_pool: Block | None = None
 
 
@@ -397,14 +398,28 @@ class MagazinePolicy(Policy):
         # Only whole batches go to the store.
         batch = min(batch, max_idle or batch)
         super().__init__(batch=batch, max_blocks=max_blocks, max_idle=max_idle)
+        self.room = max_blocks // 2
         self.warm: list[Block] = []
         self.cold: list[Block] = []
         self.stored = 0
 
     # --- the store -----------------------------------------------------------
 
-    def store_take(self, me: Local) -> Steps[Block | None]:
-        """Take the newest batch; None if there is none."""
+    def cut_batch(self, store: list[Block], batch: Block, most: int) -> None:
+        """Put back what is more than so many blocks of a batch."""
+        if batch.batch_length <= most:
+            return
+        last = batch
+        for _ in range(most - 1):
+            assert last.next is not None
+            last = last.next
+        rest, last.next = last.next, None
+        assert rest is not None
+        rest.batch_length, batch.batch_length = batch.batch_length - most, most
+        store.append(rest)
+
+    def store_take(self, me: Local, most: int) -> Steps[Block | None]:
+        """Take the newest batch, at most so many of it; None if there is none."""
         yield LOAD_STORED
         if not self.stored:
             return None
@@ -412,6 +427,7 @@ class MagazinePolicy(Policy):
         store = self.warm or self.cold
         batch = store.pop() if store else None
         if batch is not None:
+            self.cut_batch(store, batch, most)
             self.stored -= batch.batch_length
         yield from self.pool_unlock()
         return batch
@@ -448,13 +464,21 @@ class MagazinePolicy(Policy):
 
     # --- the magazines -------------------------------------------------------
 
+    def promise_room(self, me: Local) -> int:
+        """Return the thread's own size of a batch."""
+        if me.batch is None:
+            me.batch = min(self.room // 8 or min(self.room // 2, 1), self.batch)
+            self.room -= 2 * me.batch
+        return me.batch
+
     def get(self, me: Local) -> Steps[Block | None]:
         """Pop the magazine; when both are empty, take a batch from the store."""
+        most = self.promise_room(me) or 1
         if me.loaded.head is None:
             if me.previous.head is not None:
                 me.loaded, me.previous = me.previous, me.loaded
             else:
-                batch = yield from self.store_take(me)
+                batch = yield from self.store_take(me, most)
                 if batch is None:
                     return (yield from self.arena_take())
                 me.loaded.head, me.loaded.length = batch, batch.batch_length
@@ -462,26 +486,31 @@ class MagazinePolicy(Policy):
 
     def put(self, me: Local, block: Block) -> Steps[None]:
         """Push onto the magazine; when both are full, give one to the store."""
-        if me.loaded.length >= self.batch:
+        batch = self.promise_room(me)
+        if me.loaded.length >= batch:
             yield from self.store_give(me, me.previous)
             me.loaded, me.previous = me.previous, me.loaded
         self.finished += 1
         block.move(Place.IN_USE, Place.IDLE)
         me.loaded.push(block)
+        if not batch:
+            yield from self.store_give(me, me.loaded)
 
     def drain(self, me: Local) -> Steps[None]:
         """Give both magazines to the store."""
         yield from self.store_give(me, me.loaded)
         yield from self.store_give(me, me.previous)
+        self.room += 2 * (me.batch or 0)
+        me.batch = None
 
     def trim(self, me: Local) -> Steps[int]:
         """Empty the thread's magazines and the store."""
         n = yield from self.destroy_chain(me.loaded.take())
         n += yield from self.destroy_chain(me.previous.take())
-        batch = yield from self.store_take(me)
+        batch = yield from self.store_take(me, self.max_idle)
         while batch is not None:
             n += yield from self.destroy_chain(batch)
-            batch = yield from self.store_take(me)
+            batch = yield from self.store_take(me, self.max_idle)
         return n
 
     @property
