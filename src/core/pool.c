@@ -138,17 +138,24 @@ pool_local_make(struct pool *pool)
     return local;
 }
 
+static uint64_t
+load_first(_Atomic(uint64_t) *count)
+{
+    return atomic_load_explicit(count, memory_order_acquire);
+}
+
 /* Blocks in use. Under the registry lock. Those that finished are counted
  * first: a block that comes and goes meanwhile makes the result too large
- * rather than negative. */
+ * rather than negative. While other threads use the pool it may be negative all
+ * the same, where a processor writes a beginning later than an end. */
 static uint64_t
 count_live(struct pool *pool)
 {
-    uint64_t finished = load(&pool->finished), created;
+    uint64_t finished = load_first(&pool->finished), created;
     struct pool_local *local;
 
     for (local = pool->locals; local; local = local->next_of_pool)
-        finished += load(&local->finished);
+        finished += load_first(&local->finished);
     created = load(&pool->created);
     for (local = pool->locals; local; local = local->next_of_pool)
         created += load(&local->created);
@@ -461,10 +468,11 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
     struct pool_local *local;
     struct arena *arena = &pool->arena;
     size_t out, lost;
+    int64_t live;
 
     memset(s, 0, sizeof *s);
     pthread_mutex_lock(&registry_lock);
-    s->live = count_live(pool);
+    live = (int64_t)count_live(pool);
     s->reused = load(&pool->reused);
     for (local = pool->locals; local; local = local->next_of_pool)
         s->reused += load(&local->reused);
@@ -486,8 +494,9 @@ co_pool_stats(co_pool *pool, struct co_pool_stats *s)
     /* The counts were not read at one moment, and the release policy's is a
      * heuristic by design: what can't be is cut off. */
     out -= lost;
-    if (s->live > out)
-        s->live = out;
+    if (live < 0)
+        live = 0;
+    s->live = (size_t)live < out ? (size_t)live : out;
     out -= s->live;
     s->idle_shared = pool->policy->idle_shared(pool);
     if (s->idle_shared > out)

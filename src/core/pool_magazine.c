@@ -241,7 +241,7 @@ reclaim(struct pool *pool)
     uint64_t since = interval_begin(pool), now = os_clock_ms();
     struct block *idle = NULL, *batch;
 
-    if (!since || now - since < pool->options.idle_ms)
+    if (!since || now < since + pool->options.idle_ms)
         return;
     pool_lock(pool);
     if (since == interval_begin(pool))
