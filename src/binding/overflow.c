@@ -161,17 +161,36 @@ report(const void *address)
 
 /* --- outside it --------------------------------------------------------- */
 
-/* Interpreters with GILs of their own share them. */
-static _Atomic(bool) wanted = true, watching;
+/* Interpreters with GILs of their own share them, and the handler. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool wanted = true, watching;
+
+static void
+acquire(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void
+release(void)
+{
+    pthread_mutex_unlock(&lock);
+}
 
 void
 overflow_watch(void)
 {
-    if (wanted) {
-        if (!atomic_exchange(&watching, true))
-            (void)segv_watch(report);
-        (void)segv_stack();
+    bool needs_stack;
+
+    acquire();
+    needs_stack = wanted;
+    if (wanted && !watching) {
+        watching = true;
+        (void)segv_watch(report);
     }
+    release();
+    if (needs_stack)
+        (void)segv_stack();
 }
 
 static PyObject *
@@ -182,15 +201,20 @@ core_report_overflows(PyObject *module, PyObject *flag)
 
     if (is < 0)
         return NULL;
-    was = atomic_exchange(&wanted, is);
+    acquire();
+    was = wanted;
+    wanted = is;
     if (!is) {
         segv_unwatch();
         watching = false;
     } else if (atomic_load(&thread_records)) {
         watching = true;
         (void)segv_watch(report);
-        (void)segv_stack();
     }
+    is = watching;
+    release();
+    if (is)
+        (void)segv_stack();
     return PyBool_FromLong(was);
 }
 
@@ -203,5 +227,17 @@ static PyMethodDef functions[] = {
 int
 overflow_init(PyObject *module, struct module_state *state)
 {
+    static bool fork_is_safe;
+    bool is_safe;
+
+    acquire();
+    if (!fork_is_safe)
+        fork_is_safe = os_around_fork(acquire, release, release);
+    is_safe = fork_is_safe;
+    release();
+    if (!is_safe) {
+        PyErr_NoMemory();
+        return -1;
+    }
     return PyModule_AddFunctions(module, functions);
 }
