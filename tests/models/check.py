@@ -48,7 +48,7 @@ RUNS = [
     Run("magazine", "the same, 1 in the store", {"THREADS": 2, "MAX_IDLE": 1}),
     Run(
         "magazine",
-        "2 threads, of which one keeps 2 x 2",
+        "2 threads, one keeps 2 batches of 2",
         {"THREADS": 2, "BATCH": 2, "MAX_IDLE": 3, "KEEPERS": 1},
     ),
     Run(
