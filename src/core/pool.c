@@ -80,8 +80,8 @@ leave_all_pools(struct os_exit_hook *hook)
             pool->policy->drain(pool, local);
             local_unlink(pool, local);
         }
-        pthread_mutex_unlock(&registry_lock);
         free(local);
+        pthread_mutex_unlock(&registry_lock);
     }
 }
 
@@ -111,28 +111,29 @@ pool_local_search(struct pool *pool)
     return NULL;
 }
 
+/* Under the lock, like its end, so that a fork() by another thread finds it
+ * linked or not made. */
 struct pool_local *
 pool_local_make(struct pool *pool)
 {
-    struct pool_local *local = calloc(1, sizeof *local);
+    struct pool_local *local;
 
-    if (!local)
-        return NULL;
     mine.hook.run = leave_all_pools;
-    if (!os_at_thread_exit(&mine.hook)) {
-        free(local);
+    if (!os_at_thread_exit(&mine.hook))
         return NULL;
-    }
-    atomic_init(&local->pool, pool);
-    local->next_of_thread = mine.locals;
-    mine.locals = local;
     pthread_mutex_lock(&registry_lock);
-    local->batch = promise_room(pool);
-    local->next_of_pool = pool->locals;
-    local->link_of_pool = &pool->locals;
-    if (local->next_of_pool)
-        local->next_of_pool->link_of_pool = &local->next_of_pool;
-    pool->locals = local;
+    local = calloc(1, sizeof *local);
+    if (local) {
+        atomic_init(&local->pool, pool);
+        local->next_of_thread = mine.locals;
+        mine.locals = local;
+        local->batch = promise_room(pool);
+        local->next_of_pool = pool->locals;
+        local->link_of_pool = &pool->locals;
+        if (local->next_of_pool)
+            local->next_of_pool->link_of_pool = &local->next_of_pool;
+        pool->locals = local;
+    }
     pthread_mutex_unlock(&registry_lock);
     pool_local_last = local;
     return local;
