@@ -84,6 +84,16 @@ class Chain:
         return self.kind != "M" and self.caller is None
 
 
+def follow(thing: Chain, driver: Chain) -> None:
+    """Give it, and the coroutines that wait in it, the context of its driver."""
+    before, thing.base = thing.base, driver.context
+    chain = thing.top
+    while chain:
+        if chain.context is before:
+            chain.context = driver.context
+        chain = chain.caller if chain is not thing else None
+
+
 # Habits, which are numbers below 64, shared with what runs in earnest.
 
 
@@ -445,7 +455,7 @@ class Model:
             thing.in_await, thing.thread = False, t
             thing.context = thing.base = driver.context
         elif thing.kind in "BD" and top.context is thing.base:
-            top.context = thing.base = driver.context
+            follow(thing, driver)
         thing.top = None
         self.deliver(top, outcome)
 
