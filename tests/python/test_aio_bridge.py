@@ -946,8 +946,8 @@ def test_dropped_after_it_was_garbage_before_it_began():
     saved = []
     thing = Saves()
     thing.bridge, thing.me = run_sync(fn), thing
-    del thing
     with pytest.warns(RuntimeWarning, match="never awaited"):
+        del thing
         gc.collect()
     saved.pop().send(None)
     assert saved == ["finally"]
