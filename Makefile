@@ -183,7 +183,8 @@ ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-p
 		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
 	done
 	@set -e; for python in $(wordlist 2,9,$(FOUND)); do \
-		$(MAKE) --no-print-directory debug PYTHON=$$python; \
+		$(MAKE) --no-print-directory debug PYTHON=$$python \
+			ARGS="tests/python tests/isolated $(SLOW:%=--ignore-glob='*_%*.py')"; \
 		$(MAKE) --no-print-directory stress-debug SECONDS=30 PYTHON=$$python; \
 	done
 	@$(MAKE) --no-print-directory test-dbg ARGS=tests/python
