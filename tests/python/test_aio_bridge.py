@@ -943,12 +943,15 @@ def test_dropped_after_it_was_garbage_before_it_began():
         finally:
             saved.append("finally")
 
-    saved = []
-    thing = Saves()
-    thing.bridge, thing.me = run_sync(fn), thing
-    with pytest.warns(RuntimeWarning, match="never awaited"):
+    def make_garbage():
+        thing = Saves()
+        thing.bridge, thing.me = run_sync(fn), thing
         del thing
         gc.collect()
+
+    saved = []
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        make_garbage()
     saved.pop().send(None)
     assert saved == ["finally"]
 
