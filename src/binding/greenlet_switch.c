@@ -229,7 +229,6 @@ arrive(struct greenlet_thread *gt, PyObject *value)
 {
     PyGreenlet *origin = gt->origin;
     struct strand *left = origin->pimpl->strand;
-
     struct strand *here = left->thread->current;
 
     gt->origin = NULL;

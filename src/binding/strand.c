@@ -100,11 +100,12 @@ free_faces_drop(struct free_faces *list)
     }
 }
 
+static void record_gone(PyObject *capsule);
+
 /* By which the record is found: in the dictionary, which alone refers to it, so
- * that gone() is called when that is cleared. */
+ * that record_gone() is called when that is cleared. */
 static PyObject *
-record_capsule(struct thread_record *t, PyObject *dict,
-               PyCapsule_Destructor gone)
+record_capsule(struct thread_record *t, PyObject *dict)
 {
     PyObject *capsule = PyCapsule_New(t, record_key, NULL);
 
@@ -115,7 +116,7 @@ record_capsule(struct thread_record *t, PyObject *dict,
         return NULL;
     }
     /* Only now, since until here a failure puts the record back. */
-    (void)PyCapsule_SetDestructor(capsule, gone);
+    (void)PyCapsule_SetDestructor(capsule, record_gone);
     Py_DECREF(capsule);
     return capsule;
 }
@@ -125,10 +126,10 @@ record_capsule(struct thread_record *t, PyObject *dict,
  * half ended is cleared again, so that the record must be in a dictionary of it
  * until all is done. */
 static void
-wind_up(struct thread_record *t, PyCapsule_Destructor gone)
+wind_up(struct thread_record *t)
 {
     PyObject *dict = PyThreadState_GetDict();
-    PyObject *capsule = dict ? record_capsule(t, dict, gone) : NULL;
+    PyObject *capsule = dict ? record_capsule(t, dict) : NULL;
 
     PyErr_Clear(); /* no memory: then the child may keep blocks for ever */
     if (!tstate_is_finalizing()) {
@@ -164,7 +165,7 @@ record_gone(PyObject *capsule)
     if (here)
         thread_record_last = t;
     if (here && !inside) {
-        wind_up(t, record_gone);
+        wind_up(t);
     } else {
         abandon_all(t);
         while (t->greenlets && !here)
@@ -221,7 +222,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     tstate_outermost(&t->own.slice);
     settle(ts);
     state = state_get();
-    capsule = state ? record_capsule(t, dict, record_gone) : NULL;
+    capsule = state ? record_capsule(t, dict) : NULL;
     if (!capsule) {
         record_put(t);
         return NULL;
@@ -364,12 +365,6 @@ strand_call_drop(struct strand_call *call)
 }
 
 void
-strand_begin_trace(struct strand *s)
-{
-    tstate_begin_trace(s->thread->ts);
-}
-
-void
 strand_renew_trace(struct strand *s)
 {
     PyThreadState *ts = s->thread->ts;
@@ -389,7 +384,7 @@ strand_call_make(struct strand_call *call, PyObject *fn)
     PyObject *result;
 
     if (tstate_is_traced(call->strand->thread->ts))
-        strand_begin_trace(call->strand);
+        tstate_begin_trace(call->strand->thread->ts);
     if (!call->many)
         nargsf |= PY_VECTORCALL_ARGUMENTS_OFFSET;
     result = PyObject_Vectorcall(fn, call->args.args, nargsf, call->args.names);
@@ -416,7 +411,7 @@ call(const struct strand_start *start)
     if (CO_UNLIKELY(start->args.nargs || !vectorcall))
         return call_with_args(start);
     if (tstate_is_traced(start->strand->thread->ts))
-        strand_begin_trace(start->strand);
+        tstate_begin_trace(start->strand->thread->ts);
     return vectorcall(start->fn, NULL, 0, NULL);
 }
 

@@ -364,12 +364,9 @@ struct strand_call {
 bool strand_call_hold(struct strand_call *call, struct strand *strand,
                       const struct strand_args *args);
 
-/* To be called right before the first call, if tstate_is_traced(). Runs Python
- * code, so that arguments must be held by then. */
-void strand_begin_trace(struct strand *strand);
-
-/* The same for a strand that may have been parked. A tool that traces gets one
- * trace function for each strand, not for each piece of work. */
+/* tstate_begin_trace() for a strand that may have been parked. A tool that
+ * traces gets one trace function for each strand, not for each piece of work.
+ */
 void strand_renew_trace(struct strand *strand);
 
 /* Calls fn with them and drops them. */
