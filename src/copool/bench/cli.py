@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from copool._options import number
 from copool.bench import aio, cases, compat, plot, report, targets
 from copool.bench.cases import Case
 from copool.bench.model import (
@@ -99,17 +100,6 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw to .svg or .png")
     return p
-
-
-def number(text: str) -> int:
-    """Convert an option that must be a number above zero."""
-    try:
-        found = int(text)
-    except ValueError:
-        found = 0
-    if found < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return found
 
 
 def chosen_cases(every: Sequence[Case], names: Sequence[str] | None) -> list[Case]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import copool
+from copool._options import number, output
 from copool.demo import parsing, source
 from copool.demo.contest import Contest, Hooks, Mismatch, hold
 from copool.demo.report import Report, show
@@ -56,40 +57,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--crowd",
-        type=_number,
+        type=number,
         metavar="N",
         help=f"walkers alive at once (default: {_CROWD:,}, or what the pool allows)",
     )
     parser.add_argument(
-        "--rounds", type=_number, metavar="N", default=3, help="default: 3"
+        "--rounds", type=number, metavar="N", default=3, help="default: 3"
     )
-    parser.add_argument(
-        "--json", type=_output, metavar="FILE", help="write it all here"
-    )
+    parser.add_argument("--json", type=output, metavar="FILE", help="write it all here")
     return parser
-
-
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return number
 
 
 def _folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder")
-    return path
-
-
-def _output(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} cannot be a file")
     return path
 
 

@@ -6,10 +6,10 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 
 from rich.console import Console
 
+from copool._options import number, output
 from copool.model.policies import POLICIES, NonePolicy
 from copool.simulate import report
 from copool.simulate.costs import DEFAULT, Costs
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--lifecycles",
-        type=_number,
+        type=number,
         metavar="N",
         help="of each thread, or of each pair in handoff; default: what makes"
         f" {IN_ALL:,} in all, but at least {LEAST} and at most {MOST} times --alive,"
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--alive",
-        type=_number,
+        type=number,
         metavar="N",
         help="coroutines alive at once in a thread, or under way between two; default: "
         + ", ".join(f"{n} in {name}" for name, n in ALIVE.items()),
@@ -71,8 +71,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=NS",
         help="what a step costs: " + ", ".join(asdict(DEFAULT)),
     )
-    p.add_argument("--json", type=_output, metavar="FILE", help="write the figures")
-    p.add_argument("--plot", type=_output, metavar="FILE", help="draw to .svg or .png")
+    p.add_argument("--json", type=output, metavar="FILE", help="write the figures")
+    p.add_argument("--plot", type=output, metavar="FILE", help="draw to .svg or .png")
     return p
 
 
@@ -81,18 +81,8 @@ def _first_line(function: object) -> str:
     return line[:1].lower() + line[1:]
 
 
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return number
-
-
 def _numbers(text: str) -> list[int]:
-    return [_number(part) for part in text.split(",")]
+    return [number(part) for part in text.split(",")]
 
 
 def _pause(text: str) -> float:
@@ -103,14 +93,6 @@ def _pause(text: str) -> float:
     if not 0 <= pause < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 10⁹")
     return pause
-
-
-def _output(text: str) -> Path:
-    # Now, since the simulations that come before it is written may take minutes.
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} cannot be a file")
-    return path
 
 
 def chosen_costs(given: list[str]) -> Costs:
