@@ -34,9 +34,10 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug ci ci-sid stress \
-	stress-debug refusals compat compat-quick $(addprefix test-,core gc dbg jit \
-	asan tsan valgrind aarch64 musl aarch64-python models wheel scale)
+.PHONY: help demo bench test lint clean instructions debug debug-quick \
+	debug-untimed ci ci-sid stress stress-debug refusals compat compat-quick \
+	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
+	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
 
 help:
 	@echo 'make demo         install copool into .venv and run it on the standard library'
@@ -186,37 +187,46 @@ TEST_FOUND = for python in $(FOUND); do \
 	$(MAKE) --no-print-directory test PYTHON=$$python ARGS="$$without"; \
 done
 
-# What debug builds of CPython run: what is about chains, threads and their end.
-SELF_CHECKED = tests/python tests/isolated/test_switches.py \
-	tests/isolated/test_threads_end.py tests/isolated/test_greenlet_end.py \
-	$(SLOW:%=--ignore-glob='*_%*.py')
-
-# For the oldest one test-dbg does what debug does for the others.
-ci: lint test-asan test-tsan test-valgrind test-aarch64 test-musl test-aarch64-python test-models
+# What ci does, as far as it measures no time, goes two at a time and the longest
+# first: see .ci/pairs. For the oldest interpreter its debug build is enough.
+NEWEST = PYTHON=$(lastword $(FOUND))
+NEWER = $(wordlist 2,9,$(FOUND))
+BETWEEN = $(filter-out $(lastword $(FOUND)),$(NEWER))
+ci: lint
+	@printf '%s\n' test-models $(FOUND_DBG:%='for-debug PYTHON=%') \
+		test-aarch64-python test-valgrind test-tsan test-asan test-aarch64 \
+		test-musl $(NEWER:%='for-debug PYTHON=%') | .ci/pairs
 	@set -e; $(TEST_FOUND)
-	@set -e; for python in $(FOUND); do \
-		$(MAKE) --no-print-directory stress SECONDS=20 PYTHON=$$python; \
-		$(MAKE) --no-print-directory instructions PYTHON=$$python; \
-	done
-	@set -e; for python in $(wordlist 2,9,$(FOUND)); do \
-		$(MAKE) --no-print-directory debug PYTHON=$$python \
-			ARGS="tests/python tests/isolated $(SLOW:%=--ignore-glob='*_%*.py')"; \
-		$(MAKE) --no-print-directory stress-debug SECONDS=30 PYTHON=$$python; \
-	done
-	@$(MAKE) --no-print-directory test-dbg ARGS="$(SELF_CHECKED)"
-	@$(MAKE) --no-print-directory test-gc PYTHON=$(lastword $(FOUND))
-	@$(MAKE) --no-print-directory test-wheel PYTHON=$(lastword $(FOUND)) \
-		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
-	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND))
+	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
+		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
+		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' \
+		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
+		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/pairs
+	@$(MAKE) --no-print-directory compat-quick $(NEWEST)
 
 # The part of it for the interpreters of another system: see .ci/sid.
 ci-sid:
+	@printf '%s\n' $(FOUND_DBG:%='for-debug PYTHON=%') $(FOUND:%='for-test PYTHON=%') \
+		| .ci/pairs
 	@set -e; $(TEST_FOUND)
-	@$(MAKE) --no-print-directory test-dbg ARGS="$(SELF_CHECKED)"
-	@$(MAKE) --no-print-directory test-jit PYTHON=$(lastword $(FOUND)) \
-		ARGS="tests/python $(SLOW:%=--ignore-glob='*_%*.py')"
-	@$(MAKE) --no-print-directory compat-quick PYTHON=$(lastword $(FOUND)) \
+	@printf '%s\n' $(FOUND_DBG:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
+		'test-jit-quick $(NEWEST)' | .ci/pairs
+	@$(MAKE) --no-print-directory compat-quick $(NEWEST) \
 		ARGS="abi asyncio greenlet greenback celery"
+
+for-test: $(VENV)/.test
+for-debug: $(VENV)-debug/.copool
+for-compat: $(COMPAT)/.copool
+
+# Chains, threads and the end are what assertions and debug builds are for.
+QUICK = tests/python $(SLOW:%=--ignore-glob='*_%*.py')
+debug-quick: ARGS = $(QUICK) tests/isolated/test_switches.py \
+	tests/isolated/test_threads_end.py tests/isolated/test_greenlet_end.py
+debug-untimed: ARGS = $(QUICK) tests/isolated \
+	--ignore=tests/isolated/test_interpreters.py --ignore=tests/isolated/test_scale.py
+test-jit-quick test-wheel-quick: ARGS = $(QUICK)
+debug-quick debug-untimed: debug
+test-jit-quick test-wheel-quick: test-%-quick: test-%
 
 lint: $(VENV)/.lint
 	@echo 'copool: checking the style and the types'
