@@ -289,12 +289,13 @@ core_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t;
     size_t n;
 
-    if (!t)
+    if (!thread_record_try(&t))
         return NULL;
-    strand_trim(t);
+    if (t)
+        strand_trim(t);
     acquire();
     n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)

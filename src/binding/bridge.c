@@ -1046,12 +1046,14 @@ watch_collector(struct module_state *state)
 static Bridge *
 alloc(struct thread_record *t, PyObject *target)
 {
-    Bridge *self = (Bridge *)free_faces_take(&t->free_bridges);
+    Bridge *self = t ? (Bridge *)free_faces_take(&t->free_bridges) : NULL;
 
     if (CO_UNLIKELY(!self)) {
-        if (!t->state->watches_collector && !watch_collector(t->state))
+        struct module_state *state = t ? t->state : state_get();
+
+        if (!state || (!state->watches_collector && !watch_collector(state)))
             return NULL;
-        self = PyObject_GC_New(Bridge, t->state->bridge_type);
+        self = PyObject_GC_New(Bridge, state->bridge_type);
         if (!self)
             return NULL;
     }
@@ -1163,11 +1165,11 @@ static PyObject *
 core_run_sync(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
               PyObject *names)
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t;
     Bridge *self;
     Py_ssize_t n;
 
-    if (CO_UNLIKELY(!t))
+    if (CO_UNLIKELY(!thread_record_try(&t)))
         return NULL;
     if (CO_UNLIKELY(nargs < 1)) {
         PyErr_SetString(PyExc_TypeError,
@@ -1203,12 +1205,13 @@ core_run_sync(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 static PyObject *
 core_bridge(PyObject *module, PyObject *coroutine)
 {
-    struct thread_record *t = thread_record_get();
+    const struct module_state *state = PyModule_GetState(module);
+    struct thread_record *t;
     Bridge *self;
 
-    if (CO_UNLIKELY(!t))
+    if (CO_UNLIKELY(!thread_record_try(&t)))
         return NULL;
-    if (Py_IS_TYPE(coroutine, t->state->bridge_type))
+    if (Py_IS_TYPE(coroutine, state->bridge_type))
         return Py_NewRef(coroutine);
     if (CO_UNLIKELY(!PyCoro_CheckExact(coroutine) &&
                     !PyObject_HasAttrString(coroutine, "send"))) {
@@ -1231,11 +1234,12 @@ core_bridge(PyObject *module, PyObject *coroutine)
 static PyObject *
 core_hold(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
-    struct strand *s = t ? innermost(t) : NULL;
+    struct thread_record *t;
+    struct strand *s;
 
-    if (!t)
+    if (!thread_record_try(&t))
         return NULL;
+    s = t ? innermost(t) : NULL;
     if (!s)
         Py_RETURN_NONE;
     ((Bridge *)s->face)->atomic++;
@@ -1245,11 +1249,9 @@ core_hold(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 core_release(PyObject *module, PyObject *held)
 {
-    struct thread_record *t = thread_record_get();
+    const struct module_state *state = PyModule_GetState(module);
 
-    if (!t)
-        return NULL;
-    if (Py_IS_TYPE(held, t->state->bridge_type))
+    if (Py_IS_TYPE(held, state->bridge_type))
         ((Bridge *)held)->atomic--;
     Py_RETURN_NONE;
 }
@@ -1257,11 +1259,12 @@ core_release(PyObject *module, PyObject *held)
 static PyObject *
 core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
-    struct strand *s = t ? innermost(t) : NULL;
+    struct thread_record *t;
+    struct strand *s;
 
-    if (!t)
+    if (!thread_record_try(&t))
         return NULL;
+    s = t ? innermost(t) : NULL;
     return PyBool_FromLong(s && !obstacle(t, s));
 }
 

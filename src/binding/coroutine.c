@@ -697,21 +697,21 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 core_current(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t;
 
-    if (!t)
+    if (!thread_record_try(&t))
         return NULL;
-    return face_of(t->current);
+    return face_of(t ? t->current : NULL);
 }
 
 static PyObject *
 core_in_coroutine(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct thread_record *t = thread_record_get();
+    struct thread_record *t;
 
-    if (!t)
+    if (!thread_record_try(&t))
         return NULL;
-    return PyBool_FromLong(t->current->ops == &ops);
+    return PyBool_FromLong(t && t->current->ops == &ops);
 }
 
 /* For the end of the process, while everything can still run. */

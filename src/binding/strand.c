@@ -293,6 +293,16 @@ thread_record_search(PyThreadState *ts)
     return t;
 }
 
+/* Why there is none: then nothing is wrong. */
+bool
+thread_record_is_late(void)
+{
+    if (!tstate_is_ending(tstate_get()))
+        return false;
+    PyErr_Clear();
+    return true;
+}
+
 void
 strand_hide_limits(bool hide)
 {

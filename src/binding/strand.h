@@ -169,7 +169,7 @@ bool strand_is_here(const struct strand *s);
 struct thread_record *thread_record_search(PyThreadState *ts);
 
 /* The current thread's record. NULL with an exception set if there is no
- * memory for it. */
+ * memory for it, or if the thread is ending. */
 static inline struct thread_record *
 thread_record_get(void)
 {
@@ -182,8 +182,21 @@ thread_record_get(void)
     return thread_record_search(ts);
 }
 
-/* The same, after what other threads left for it to do, which may run Python
- * code. For functions that are about to switch. */
+bool thread_record_is_late(void);
+
+/* Sets *t to the same; or to NULL in a thread that is ending and can have none
+ * any more. For what only asks, or makes what may begin in another thread.
+ * False with an exception set if there is no memory. */
+static inline bool
+thread_record_try(struct thread_record **t)
+{
+    *t = thread_record_get();
+    return CO_LIKELY(*t != NULL) || thread_record_is_late();
+}
+
+/* The current thread's record after what other threads left for it to do, which
+ * may run Python code. NULL with an exception set. For functions that are about
+ * to switch. */
 static inline struct thread_record *
 thread_record_enter(void)
 {

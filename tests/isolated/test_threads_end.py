@@ -137,6 +137,36 @@ print(copool._core.check())
 """,
         None,
     ),
+    "what is too late for that may ask, and make what others drive": (
+        """
+import asyncio
+from copool import aio
+class TooLate:
+    def __call__(self, *args):
+        pass
+    def __del__(self):
+        answers.append((copool.current(), copool.in_coroutine(), aio.can_await()))
+        copool.trim()
+        tasks.append(loop.create_task(waits()))
+async def waits():
+    return aio.await_(asyncio.sleep(0, "waited"))
+def first(): # of copool
+    sys.setprofile(TooLate())
+def last():
+    Coroutine(int).enter()
+    sys.setprofile(TooLate())
+answers, tasks = [], []
+loop = asyncio.new_event_loop()
+aio.install(loop)
+run(first)
+run(last)
+print(*answers)
+print(*loop.run_until_complete(asyncio.gather(*tasks)))
+tasks.clear()
+loop.close()
+""",
+        ["(None, False, False) (None, False, False)", "waited waited"],
+    ),
     "dropped in another thread, unwound at the owner's next use": (
         """
 main_co = [Coroutine(body)]
