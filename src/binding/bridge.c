@@ -216,7 +216,7 @@ bridge_main(void *value)
             strand_leave(s, caller, result);
         (void)strand_switch(s->thread, caller, result);
         if (s->face)
-            strand_tidy(s);
+            strand_tidy(strand_litter(s));
     }
     strand_leave(s, s->caller, (PyObject *)s);
 }
@@ -301,7 +301,7 @@ static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
     PySendResult outcome = PYGEN_NEXT;
-    struct strand *here = s->thread->current;
+    PyObject *litter = strand_litter(s->thread->current);
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
@@ -312,7 +312,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
         outcome = self->outcome;
         step_done(self, s, value);
     }
-    strand_tidy(here);
+    strand_tidy(litter);
     *result = value;
     Py_DECREF(self);
     return outcome;
@@ -798,7 +798,7 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->awaited = it;
     self->stack_end = stack_end;
     *value = strand_switch(t, caller, *value);
-    strand_tidy(t->current);
+    strand_tidy(strand_litter(t->current));
     return true;
 }
 

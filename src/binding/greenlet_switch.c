@@ -229,7 +229,7 @@ arrive(struct greenlet_thread *gt, PyObject *value)
 {
     PyGreenlet *origin = gt->origin;
     struct strand *left = origin->pimpl->strand;
-    struct strand *here = left->thread->current;
+    PyObject *litter = strand_litter(left->thread->current);
 
     gt->origin = NULL;
     tstate_set_tracing(left->thread->ts, gt->tracing);
@@ -237,7 +237,7 @@ arrive(struct greenlet_thread *gt, PyObject *value)
         finish(origin);
     if (CO_UNLIKELY(gt->trace != NULL))
         value = tell(gt, origin, value);
-    strand_tidy(here);
+    strand_tidy(litter);
     Py_DECREF(origin); /* the last reference: its finalizer runs now */
     return value;
 }

@@ -474,12 +474,12 @@ strand_prime(struct thread_record *t, struct strand *to)
 }
 
 void
-strand_tidy_slow(struct strand *here)
+strand_tidy_slow(PyObject *litter)
 {
     struct error saved;
 
     error_take(&saved);
-    tstate_drop_trace(&here->slice);
+    Py_DECREF(litter);
     error_restore(&saved);
 }
 
@@ -603,10 +603,13 @@ take_parked(struct thread_record *t)
 static void
 dismiss(struct thread_record *t, struct strand *s)
 {
+    PyObject *litter;
+
     s->caller = t->current;
     (void)strand_switch(t, s, (PyObject *)s);
+    litter = strand_litter(t->current);
     strand_release(s);
-    strand_tidy(t->current);
+    strand_tidy(litter);
 }
 
 struct strand *

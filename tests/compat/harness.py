@@ -138,10 +138,12 @@ def pytest_record(
     run: Run, name: str, *arguments: str | Path, timeout: float, cwd: Path | None = None
 ) -> Outcomes:
     """Run pytest with these arguments."""
+    cwd = cwd or run.directory
     return record_of(
         run,
         name,
         *("-m", "pytest", "-p", "pytest_record", "-p", "no:cacheprovider"),
+        f"--rootdir={cwd}",  # what the names in `only` begin from
         *(run.only or arguments),
         timeout=timeout,
         cwd=cwd,

@@ -95,6 +95,27 @@ print("there")
 """,
         ["there"],
     ),
+    "what else ends switches before a trace function ends": (
+        """
+def switches(*args):
+    Coroutine(int).enter()
+class Body:
+    def __init__(self, name):
+        self.name = name
+    def __call__(self):
+        sys.settrace(Trace(lambda: print("end", self.name)))
+    def __del__(self):
+        switches()
+sys.settrace(trace)
+Coroutine(Body("coroutine")).enter()
+greenlet(Body("greenlet")).switch()
+_greenlet_names()["settrace"](switches)
+greenlet(Body("traced greenlet")).switch()
+_greenlet_names()["settrace"](None)
+sys.settrace(None)
+""",
+        ["end coroutine", "end greenlet", "end traced greenlet"],
+    ),
     "a trace function of a parked strand ends with it": (
         """
 def body():
