@@ -137,14 +137,15 @@ def record_of(
 def pytest_record(
     run: Run, name: str, *arguments: str | Path, timeout: float, cwd: Path | None = None
 ) -> Outcomes:
-    """Run pytest with these arguments."""
-    cwd = cwd or run.directory
+    """Run pytest with these arguments, or with those tests only that are named.
+
+    The names begin from `cwd`; without one they don't tell where a test is: all run.
+    """
     return record_of(
         run,
         name,
         *("-m", "pytest", "-p", "pytest_record", "-p", "no:cacheprovider"),
-        f"--rootdir={cwd}",  # what the names in `only` begin from
-        *(run.only or arguments),
+        *(run.only if run.only and cwd else arguments),
         timeout=timeout,
         cwd=cwd,
         PYTHONPATH=str(PROGRAMS),
