@@ -216,7 +216,7 @@ bridge_main(void *value)
             strand_leave(s, caller, result);
         (void)strand_switch(s->thread, caller, result);
         if (s->face)
-            strand_tidy(strand_litter(s));
+            strand_tidy(s);
     }
     strand_leave(s, s->caller, (PyObject *)s);
 }
@@ -301,18 +301,20 @@ static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
     PySendResult outcome = PYGEN_NEXT;
-    PyObject *litter = strand_litter(s->thread->current);
+    PyObject *litter;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
     if (self->top) {
         self->state = SUSPENDED;
         hide_from_collector(self, true);
+        strand_tidy(s->thread->current);
     } else {
+        litter = strand_litter(s->thread->current);
         outcome = self->outcome;
         step_done(self, s, value);
+        strand_free_litter(litter);
     }
-    strand_tidy(litter);
     *result = value;
     Py_DECREF(self);
     return outcome;
@@ -798,7 +800,7 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->awaited = it;
     self->stack_end = stack_end;
     *value = strand_switch(t, caller, *value);
-    strand_tidy(strand_litter(t->current));
+    strand_tidy(t->current);
     return true;
 }
 

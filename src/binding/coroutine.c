@@ -118,21 +118,22 @@ raise_state(struct thread_record *t, Coroutine *self)
 static PyObject *
 left(Coroutine *self, struct strand *s, PyObject *result)
 {
-    PyObject *litter = strand_litter(s->thread->current);
+    PyObject *litter;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
     if (CO_LIKELY(!s->finished)) {
         self->state = SUSPENDED;
-        strand_tidy(litter);
+        strand_tidy(s->thread->current);
         Py_DECREF(self); /* the last reference: its finalizer runs now */
         return result;
     }
+    litter = strand_litter(s->thread->current);
     self->strand = NULL;
     self->state = FINISHED;
     strand_release(s);
     Py_CLEAR(self->fn);
-    strand_tidy(litter);
+    strand_free_litter(litter);
     Py_DECREF(self);
     return result;
 }
@@ -687,7 +688,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
-    strand_tidy(strand_litter(s));
+    strand_tidy(s);
     if (CO_UNLIKELY(!value))
         error_raise_here();
     return value;

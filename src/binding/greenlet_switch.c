@@ -229,15 +229,21 @@ arrive(struct greenlet_thread *gt, PyObject *value)
 {
     PyGreenlet *origin = gt->origin;
     struct strand *left = origin->pimpl->strand;
-    PyObject *litter = strand_litter(left->thread->current);
+    struct strand *here = left->thread->current;
+    PyObject *litter;
 
     gt->origin = NULL;
     tstate_set_tracing(left->thread->ts, gt->tracing);
-    if (CO_UNLIKELY(left->finished))
-        finish(origin);
-    if (CO_UNLIKELY(gt->trace != NULL))
-        value = tell(gt, origin, value);
-    strand_tidy(litter);
+    if (CO_UNLIKELY(left->finished || gt->trace)) {
+        litter = strand_litter(here);
+        if (left->finished)
+            finish(origin);
+        if (gt->trace)
+            value = tell(gt, origin, value);
+        strand_free_litter(litter);
+    } else {
+        strand_tidy(here);
+    }
     Py_DECREF(origin); /* the last reference: its finalizer runs now */
     return value;
 }

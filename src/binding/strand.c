@@ -474,13 +474,21 @@ strand_prime(struct thread_record *t, struct strand *to)
 }
 
 void
-strand_tidy_slow(PyObject *litter)
+strand_free_litter(PyObject *litter)
 {
     struct error saved;
 
+    if (!litter)
+        return;
     error_take(&saved);
     Py_DECREF(litter);
     error_restore(&saved);
+}
+
+void
+strand_tidy_slow(struct strand *here)
+{
+    strand_free_litter(strand_litter(here));
 }
 
 /* A thread gets a context when something first asks for one. */
@@ -609,7 +617,7 @@ dismiss(struct thread_record *t, struct strand *s)
     (void)strand_switch(t, s, (PyObject *)s);
     litter = strand_litter(t->current);
     strand_release(s);
-    strand_tidy(litter);
+    strand_free_litter(litter);
 }
 
 struct strand *

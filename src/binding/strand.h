@@ -254,33 +254,34 @@ strand_arrive(struct strand *from, void *value)
     return value;
 }
 
-/* What the switch to `here` has left to be freed, or NULL. To be taken when
- * control has arrived, before anything may run that switches again, and given
- * to strand_tidy() when the faces are consistent. */
+/* What the switch to `here` has left to be freed, or NULL: where something has
+ * to run that may switch again before the faces are consistent. */
 static inline PyObject *
 strand_litter(struct strand *here)
 {
     PyObject *litter = here->slice.trace_arg;
 
-    if (CO_UNLIKELY(litter != NULL))
-        here->slice.trace_arg = NULL;
+    here->slice.trace_arg = NULL;
     return litter;
 }
 
-void strand_tidy_slow(PyObject *litter);
+/* Frees that, then. May run Python code; keeps a set exception. */
+void strand_free_litter(PyObject *litter);
 
-/* Frees it. May run Python code; keeps a set exception. */
+void strand_tidy_slow(struct strand *here);
+
+/* Both at once, where nothing runs in between. */
 static inline void
-strand_tidy(PyObject *litter)
+strand_tidy(struct strand *here)
 {
-    if (CO_UNLIKELY(litter != NULL))
-        strand_tidy_slow(litter);
+    if (CO_UNLIKELY(here->slice.trace_arg != NULL))
+        strand_tidy_slow(here);
 }
 
 /* Stops the running strand, goes on in `to`, which gets `value`, and returns
  * what the running strand gets when it is switched to again: a reference, or
  * NULL with an exception set. Steals value; NULL passes on t->error. Calls for
- * strand_litter() and strand_tidy(). */
+ * strand_tidy(). */
 static inline PyObject *
 strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
 {
