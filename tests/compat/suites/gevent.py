@@ -19,7 +19,10 @@ def run(run: Run) -> Outcomes:
     (folder,) = ENVIRONMENT.glob("lib/python*/site-packages/gevent/tests")
     files = {path.name for path in folder.glob("test_*.py")}
     if run.only:
-        files &= {test.partition(":")[0] for test in run.only}
+        named = (test.partition(":")[0].removesuffix(".py") for test in run.only)
+        files &= {f"{name.removeprefix('gevent.tests.')}.py" for name in named}
+        if not files:
+            return {}
     return record_of(
         run,
         "gevent",
