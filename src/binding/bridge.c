@@ -301,7 +301,6 @@ static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
     PySendResult outcome = PYGEN_NEXT;
-    PyObject *litter;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
@@ -310,7 +309,8 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
         hide_from_collector(self, true);
         strand_tidy(s->thread->current);
     } else {
-        litter = strand_litter(s->thread->current);
+        PyObject *litter = strand_litter(s->thread->current);
+
         outcome = self->outcome;
         step_done(self, s, value);
         strand_free_litter(litter);

@@ -293,7 +293,8 @@ thread_record_search(PyThreadState *ts)
     return t;
 }
 
-/* Why there is none: then nothing is wrong. */
+/* Whether there is no record because the thread is ending. Then clears the
+ * exception that says so. */
 bool
 thread_record_is_late(void)
 {
