@@ -118,6 +118,30 @@ know_limits(bool lost)
 
 #endif
 
+#ifdef CO_COUNTS_C_CALLS
+
+/* The calls through C that a thread may make. */
+static _Atomic(int) thread_budget;
+
+/* Releases of one minor version differ in it, and the headers have that of the
+ * one that copool was built with: so a thread state that is new is asked. */
+static bool
+know_thread_budget(void)
+{
+    PyThreadState *ts = PyThreadState_New(PyInterpreterState_Get());
+
+    if (!ts) {
+        PyErr_NoMemory();
+        return false;
+    }
+    thread_budget = ts->c_recursion_remaining;
+    PyThreadState_Clear(ts);
+    PyThreadState_Delete(ts);
+    return true;
+}
+
+#endif
+
 bool
 tstate_know(unsigned long version, bool lost)
 {
@@ -141,10 +165,24 @@ tstate_know(unsigned long version, bool lost)
                      "copool can't run on this CPython %lu.%lu.%lu: %s",
                      version >> 24, version >> 16 & 0xff, version >> 8 & 0xff,
                      problem);
+#ifdef CO_COUNTS_C_CALLS
+    return !problem && know_thread_budget();
+#else
     return !problem;
+#endif
 }
 
 /* --- limits ------------------------------------------------------------- */
+
+/* What a thread of a Linux program has, by which libraries and CPython's own
+ * limits are chosen. */
+enum { THREAD_STACK = 8 * 1024 * 1024 };
+
+size_t
+tstate_default_stack(void)
+{
+    return THREAD_STACK;
+}
 
 #ifdef CO_HAS_STACK_LIMITS
 
@@ -153,12 +191,6 @@ tstate_budget(size_t stack_size)
 {
     (void)stack_size;
     return 0;
-}
-
-size_t
-tstate_default_stack(void)
-{
-    return 256 * 1024;
 }
 
 /* CPython frees containers at once only while four margins are left above the
@@ -188,22 +220,20 @@ enum {
     LEAST_CALLS = PY_VERSION_HEX >= 0x030D0000 ? 160 : 60,
 };
 
+#    ifdef CO_COUNTS_ALL_CALLS
+enum { thread_budget = INT_MAX }; /* what is set is all there is */
+#    endif
+
+/* A stack as large as a thread's has the thread's own limit, whether or not it
+ * holds as many of the greediest calls. */
 int
 tstate_budget(size_t stack_size)
 {
     size_t usable = stack_size > RESERVE ? stack_size - RESERVE : 0;
+    size_t held = usable / BYTES_PER_CALL;
+    int most = thread_budget;
 
-    return (int)(usable / BYTES_PER_CALL);
-}
-
-size_t
-tstate_default_stack(void)
-{
-#    ifdef CO_COUNTS_ALL_CALLS
-    return 5 * 1024 * 1024; /* 1000 calls of any kind */
-#    else
-    return 1024 * 1024;
-#    endif
+    return stack_size >= THREAD_STACK || held > (size_t)most ? most : (int)held;
 }
 
 size_t
