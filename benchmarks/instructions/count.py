@@ -43,6 +43,7 @@ Run = Callable[[int], object]
 
 def runs() -> Iterator[tuple[str, Run]]:
     """Yield every case with what does it n times."""
+    from copool import Coroutine as inside
     from copool._core import _greenlet_names, bridge, run_sync
     from copool.bench.aio import SUBJECTS, Suspends, awaiting, calling, drive, waiting
     from copool.bench.clevel import POLICIES, CWork
@@ -60,6 +61,7 @@ def runs() -> Iterator[tuple[str, Run]]:
         ("deep-yield", subject.deep_yield),
     ):
         yield f"Python {name}", lambda n, method=method: method(n, count=False)
+    yield "Python on_thread_stack", lambda n: inside(calls_on_thread_stack).enter(n)
     names = _greenlet_names()
     greenlets = GreenletSubject(names["greenlet"], names["getcurrent"])
     for name, method in (
@@ -76,6 +78,15 @@ def runs() -> Iterator[tuple[str, Run]]:
         lambda n: drive(run_sync(waiting, way.wait, Suspends, n + 1), n),
     )
     yield "bridge step", lambda n: drive(bridge(awaiting(Suspends, n + 1)), n)
+
+
+def calls_on_thread_stack(n: int) -> None:
+    """Call an empty function on the thread's own stack n times."""
+    from copool import on_thread_stack
+    from copool.bench.subjects import empty
+
+    for _ in range(n):
+        on_thread_stack(empty)
 
 
 def finish(coroutine: Coroutine[object, object, object]) -> None:

@@ -74,6 +74,7 @@ assert_consistent(const Bridge *self)
 }
 
 static const struct face_ops ops;
+static PyObject *callee(PyObject *face);
 
 /* --- errors ------------------------------------------------------------- */
 
@@ -617,13 +618,20 @@ bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 /* --- await_() ----------------------------------------------------------- */
 
+/* Whether it is a Bridge's, which may be on the thread's stack. */
+static bool
+is_ours(const struct strand *s)
+{
+    return s->ops == &ops || (s->ops && s->ops->callee == callee);
+}
+
 /* The strand of the innermost Bridge that control is in, or NULL. */
 static struct strand *
 innermost(const struct thread_record *t)
 {
     struct strand *s = t->current;
 
-    while (s && s->ops != &ops)
+    while (s && !is_ours(s))
         s = s->caller;
     return s;
 }
@@ -764,6 +772,11 @@ obstacle(struct thread_record *t, struct strand *s)
                "loop that copool.aio.install() was called for last";
     if (CO_UNLIKELY(unknown))
         return no_memory;
+    if (CO_UNLIKELY(t->occupant != NULL) &&
+        strand_occupies_thread(t->current, s->caller))
+        return "it runs on the thread's own stack, which others need "
+               "meanwhile; what copool.on_thread_stack() has called must "
+               "return first";
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(t->collecting) && !((Bridge *)s->face)->collecting)

@@ -426,11 +426,18 @@ state_name(const Coroutine *self)
     return "finished";
 }
 
+/* Whether it is a coroutine's, which may be on the thread's stack. */
+static bool
+is_ours(const struct strand *s)
+{
+    return s->ops && s->ops->unwind == unwind;
+}
+
 /* The coroutine whose strand this is, or None. */
 static PyObject *
 face_of(const struct strand *s)
 {
-    return Py_NewRef(s && s->ops == &ops ? s->face : Py_None);
+    return Py_NewRef(s && is_ours(s) ? s->face : Py_None);
 }
 
 static PyObject *
@@ -682,9 +689,14 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     s = t->current;
     if (CO_UNLIKELY(s->ops != &ops)) {
         PyErr_SetString(t->state->coroutine_error,
-                        "yield_() outside a coroutine: there is nobody to "
-                        "yield to; call it in a function that runs in "
-                        "copool.Coroutine(function).enter()");
+                        is_ours(s)
+                            ? "yield_() on the thread's own stack: what "
+                              "on_thread_stack() has called must return first, "
+                              "since others need that stack; yield before or "
+                              "after it, or in a coroutine that it enters"
+                            : "yield_() outside a coroutine: there is nobody "
+                              "to yield to; call it in a function that runs in "
+                              "copool.Coroutine(function).enter()");
         return NULL;
     }
     value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));

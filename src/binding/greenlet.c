@@ -502,15 +502,18 @@ get_stack_saved(PyObject *op, void *Py_UNUSED(closure))
 {
     PyGreenlet *self = (PyGreenlet *)op;
     struct strand *s = self->pimpl->strand;
-    char *top;
+    char *top, *low;
 
     if (!s || greenlet_is_current(self))
         return PyLong_FromLong(0);
-    top = self->pimpl->is_main ? os_stack_top(s->thread->ident)
-                               : block_stack_top(&s->block);
-    if (!top)
-        return PyLong_FromLong(0);
-    return PyLong_FromSsize_t(top - (char *)ctx_stack_pointer(&s->ctx));
+    if (self->pimpl->is_main) {
+        top = os_stack_top(s->thread->ident);
+        low = ctx_stack_pointer(&s->ctx);
+    } else {
+        top = block_stack_top(&s->block);
+        low = strand_stack_pointer(s);
+    }
+    return PyLong_FromSsize_t(top && low ? top - low : 0);
 }
 
 static PyObject *

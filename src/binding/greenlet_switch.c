@@ -78,6 +78,18 @@ raise_foreign(struct thread_record *t, PyGreenlet *self,
     Py_XDECREF(here);
 }
 
+/* While on_thread_stack() has the thread's stack. */
+static void
+raise_occupied(PyGreenlet *self)
+{
+    PyErr_Format(greenlet_error,
+                 "cannot switch to %R: what runs here was called by "
+                 "copool.on_thread_stack() on the thread's own stack, which "
+                 "the other greenlet may need; switch when that has returned, "
+                 "or to greenlets that have begun in it",
+                 self);
+}
+
 /* --- threads ------------------------------------------------------------ */
 
 static void
@@ -272,6 +284,13 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     return arrive(gt, strand_switch(t, to->pimpl->top, value));
 }
 
+/* Whether an active greenlet may go on: see thread_stack.c. */
+static inline bool
+may_go_on(const struct thread_record *t, const PyGreenlet *to)
+{
+    return CO_LIKELY(!t->section) || to->pimpl->strand->section == t->section;
+}
+
 /* A new reference to `run`, which the type may override. */
 static PyObject *
 get_run(PyGreenlet *self)
@@ -310,8 +329,12 @@ resolve(struct thread_record *t, PyGreenlet *self, PyObject **run)
         if (greenlet_is_active(g)) {
             PyObject *unused = *run;
 
-            if (CO_LIKELY(!unused))
+            if (CO_LIKELY(!unused && may_go_on(t, g)))
                 return g;
+            if (!unused) {
+                raise_occupied(g);
+                break;
+            }
             /* It was started while its `run` was looked up. */
             *run = NULL;
             Py_DECREF(unused);
@@ -348,6 +371,7 @@ take_strand(struct thread_record *t, PyGreenlet *self)
     if (CO_UNLIKELY(!s))
         return false;
     s->root.exc.previous_item = NULL;
+    s->section = t->section;
     s->slice.context = g->context;
     g->context = NULL;
     g->strand = g->top = s;
@@ -403,12 +427,24 @@ prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     return true;
 }
 
+/* The one that has called on_thread_stack(), which the thread is in. */
+static PyGreenlet *
+occupant(struct thread_record *t, struct greenlet_thread *gt)
+{
+    const struct strand *s = t->occupant;
+
+    while (s->caller)
+        s = s->caller;
+    return s == &t->own ? gt->main : (PyGreenlet *)s->face;
+}
+
 /* Who goes on when `self`, which runs, ends with a result (NULL: an exception
  * is set): a new reference. It gets *value; NULL passes on t->error. Steals
  * result.
  *
  * That is the parent. If it can't go on (it has no `run`, say) its own parent
- * gets the exception, and so on. A main greenlet always can. */
+ * gets the exception, and so on. A main greenlet can, unless another one has
+ * called on_thread_stack(), which then can. */
 static PyGreenlet *
 successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
           PyObject *result, void **value)
@@ -436,7 +472,9 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
             result = exit_as_value(NULL);
             next = g->killer;
         } else {
-            next = heir->pimpl->parent ? heir->pimpl->parent : gt->main;
+            next = heir->pimpl->parent;
+            if (!next)
+                next = heir == gt->main ? occupant(t, gt) : gt->main;
         }
         Py_INCREF(next);
         Py_SETREF(heir, next);
@@ -525,6 +563,7 @@ unwind(PyObject *face)
     struct thread_record *t;
     struct greenlet_thread *gt;
     struct error saved;
+    uint64_t section;
     PyObject *result;
 
     if (!g->strand || greenlet_is_current(self))
@@ -538,10 +577,14 @@ unwind(PyObject *face)
         (PyGreenlet *)Py_NewRef(is_ancestor(self, killer) ? gt->main : killer);
     last = g->killer;
     g->killer = killer;
+    section = g->strand->section;
+    g->strand->section = t->section; /* it comes back */
     PyErr_SetNone(greenlet_exit);
     error_take(&t->error);
     result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL);
     g->killer = last;
+    if (g->strand)
+        g->strand->section = section;
     if (is_ancestor(self, before))
         Py_DECREF(before); /* it was made a child meanwhile */
     else
@@ -586,7 +629,7 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
     /* The usual case. To make these values runs no Python code. */
     if (CO_LIKELY(greenlet_is_active(self) &&
                   self->pimpl->strand->thread == t && args->nargs <= 1 &&
-                  !args->names)) {
+                  !args->names && may_go_on(t, self))) {
         value = args->nargs ? Py_NewRef(args->args[0]) : PyTuple_New(0);
         return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value);
     }

@@ -14,5 +14,6 @@ int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
 int overflow_init(PyObject *module, struct module_state *state);
+int thread_stack_init(PyObject *module);
 
 #endif

@@ -127,6 +127,11 @@ say(const struct strand *s)
     put(&text, ") or COPOOL_STACK_SIZE=");
     put_number(&text, larger, 10);
     put(&text, "\n");
+    if (size >= tstate_default_stack())
+        put(&text,
+            "copool: no size helps a library that looks where the stack of "
+            "the thread ends, as a\ncopool: Java machine does: call that by "
+            "copool.on_thread_stack()\n");
     segv_say(text.bytes, text.length);
 }
 

@@ -65,6 +65,8 @@ struct strand {
     Py_ssize_t nargs;
     struct strand *next, **link; /* in thread->started or thread->passed */
     struct strand *next_queued;  /* in thread->dropped or thread->parked */
+    uint64_t section;            /* only valid for one without a caller: see
+                                    thread_record.section */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
     bool finished;
@@ -134,10 +136,12 @@ struct thread_record {
     /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
-    struct strand *started; /* and not finished */
-    struct strand *passed;  /* the same, only used by strand_unwind_all() */
-    struct strand *dropped; /* by other threads; to be unwound by this one */
-    struct strand *parked;  /* and ready for another face */
+    struct strand *started;    /* and not finished */
+    struct strand *passed;     /* the same, only used by strand_unwind_all() */
+    struct strand *to_look_at; /* by strand_look() next; one of those, or NULL
+                                  for the first */
+    struct strand *dropped;    /* by other threads; to be unwound by this one */
+    struct strand *parked;     /* and ready for another face */
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
     struct thread_record *next_spare; /* only valid when it is not in use */
@@ -146,7 +150,38 @@ struct thread_record {
     struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
+
+    /* A section is a call on the thread's own stack; each has a number, and
+     * what may run in it bears that. 0 when there is none. */
+    struct strand *occupant; /* of the thread's stack: who has called it last */
+    uint64_t section, sections;
 };
+
+/* Whether a strand, or one from which it is entered below `up_to`, has the
+ * thread's stack under it: then they may not be suspended, since what comes
+ * next may need that. */
+static inline bool
+strand_occupies_thread(const struct strand *s, const struct strand *up_to)
+{
+    const struct strand *occupant = s->thread->occupant;
+
+    for (; s != up_to; s = s->caller)
+        if (s == occupant)
+            return true;
+    return false;
+}
+
+/* Of a strand that is not running, unless that is on the thread's stack: NULL
+ * then. */
+static inline char *
+strand_stack_pointer(const struct strand *s)
+{
+    char *sp = ctx_stack_pointer(&s->ctx);
+
+    return sp >= s->block.low && sp < block_stack_top((struct block *)&s->block)
+               ? sp
+               : NULL;
+}
 
 extern CO_THREAD_LOCAL struct thread_record *thread_record_last;
 
@@ -372,6 +407,14 @@ struct strand *strand_unpark(struct thread_record *t, PyObject *face);
 /* Lets the parked strands of the thread end, and frees the faces that it keeps
  * for reuse. May run Python code. */
 void strand_trim(struct thread_record *t);
+
+/* Gives back the pages below the stack pointers of all suspended strands of the
+ * interpreter. */
+void strand_discard_unused(void);
+
+/* The same for some of the current thread, in turn: to be called now and then.
+ * Runs no Python code. */
+void strand_look(void);
 
 /* Arguments that a strand owns while it makes its first call: they belonged to
  * its starter, who goes on at our first switch. */

@@ -288,6 +288,52 @@ tstate_hide_limit(PyThreadState *ts, struct tstate_slice *s, bool hide)
 #endif
 }
 
+#ifdef CO_COUNTS_ALL_CALLS
+static void
+set_max_depth(PyThreadState *ts, struct tstate_slice *s, int max_depth)
+{
+    ts->recursion_remaining += s->hidden;
+    s->max_depth = max_depth;
+    s->hidden = tstate_hide(ts, max_depth);
+    ts->recursion_remaining -= s->hidden;
+}
+#endif
+
+struct tstate_limit
+tstate_enter_stack(PyThreadState *ts, struct tstate_slice *s,
+                   const struct tstate_slice *other)
+{
+    struct tstate_limit before;
+
+#ifdef CO_COUNTS_ALL_CALLS
+    before.max_depth = s->max_depth;
+    set_max_depth(ts, s, other->max_depth);
+#elif defined(CO_COUNTS_C_CALLS)
+    (void)s;
+    before.c_remaining = ts->c_recursion_remaining;
+    ts->c_recursion_remaining = other->c_remaining;
+#else
+    (void)s;
+    before.limits = *tstate_get_limits(ts);
+    *tstate_get_limits(ts) = other->limits;
+#endif
+    return before;
+}
+
+void
+tstate_leave_stack(PyThreadState *ts, struct tstate_slice *s,
+                   const struct tstate_limit *before)
+{
+    (void)s;
+#ifdef CO_COUNTS_ALL_CALLS
+    set_max_depth(ts, s, before->max_depth);
+#elif defined(CO_COUNTS_C_CALLS)
+    ts->c_recursion_remaining = before->c_remaining;
+#else
+    *tstate_get_limits(ts) = before->limits;
+#endif
+}
+
 /* --- tracing ------------------------------------------------------------ */
 
 #ifdef CO_INSTRUMENTS_EACH_CODE
@@ -480,6 +526,20 @@ tstate_is_awaitable(PyObject *generator)
     int flags = ((PyGenObject *)generator)->gi_code->co_flags;
 #endif
     return flags & CO_ITERABLE_COROUTINE;
+}
+
+bool
+tstate_runs_nothing(PyObject *fn)
+{
+    int flags = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR;
+    PyCodeObject *code;
+
+    while (PyMethod_Check(fn))
+        fn = PyMethod_GET_FUNCTION(fn);
+    if (!PyFunction_Check(fn))
+        return false;
+    code = (PyCodeObject *)PyFunction_GET_CODE(fn);
+    return (code->co_flags & flags) != 0;
 }
 
 #ifdef CO_COUNTS_TRASH

@@ -228,6 +228,24 @@ PyObject *tstate_trace_hook(PyThreadState *ts);
  * not running. May run Python code. */
 void tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other);
 
+/* The running chain, which has the slice `s`, goes on on the stack of another
+ * one, with what that has left of it, until it leaves. */
+struct tstate_limit {
+#ifdef CO_COUNTS_ALL_CALLS
+    int max_depth;
+#elif defined(CO_COUNTS_C_CALLS)
+    int c_remaining;
+#else
+    struct tstate_limits limits;
+#endif
+};
+
+struct tstate_limit tstate_enter_stack(PyThreadState *ts,
+                                       struct tstate_slice *s,
+                                       const struct tstate_slice *other);
+void tstate_leave_stack(PyThreadState *ts, struct tstate_slice *s,
+                        const struct tstate_limit *before);
+
 /* How many calls the running chain, which has that slice, is deep. */
 static inline int
 tstate_depth(const PyThreadState *ts, const struct tstate_slice *s)
@@ -552,6 +570,10 @@ bool tstate_is_awaited(PyObject *coroutine);
 /* The qualified name of a coroutine or generator, a borrowed reference, or NULL
  * if it is neither. Only reads memory. */
 PyObject *tstate_coroutine_name(PyObject *coroutine);
+
+/* Whether a call of that function runs nothing of it yet, but makes a generator
+ * or a coroutine. Methods are looked through. */
+bool tstate_runs_nothing(PyObject *fn);
 
 /* Whether `await` takes the generator: types.coroutine() has made it so. */
 bool tstate_is_awaitable(PyObject *generator);

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         __version__,
         current,
         in_coroutine,
+        on_thread_stack,
         trim,
         yield_,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "configure",
     "current",
     "in_coroutine",
+    "on_thread_stack",
     "stats",
     "trim",
     "yield_",

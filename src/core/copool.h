@@ -169,6 +169,13 @@ co_t *co_self(void);
 /* True between co_enter() and the yield or return that ends it. */
 bool co_entered(const co_t *co);
 
+/* Calls fn(arg) on the thread's own C stack, below what stands there, and
+ * returns what it returns: for libraries that compare the stack pointer with
+ * the bounds of the thread. Outside a coroutine it is a plain call. fn counts
+ * as outside one: co_self() is NULL there, co_yield() says CO_NOT_INSIDE, and
+ * it may enter coroutines, which may call this in turn. */
+void *co_on_thread_stack(co_fn *fn, void *arg);
+
 /* Takes back a coroutine that never ran or is suspended. Nothing of it runs
  * any more: what its frames own is the caller's business. CO_BUSY if it is
  * entered. */

@@ -119,6 +119,28 @@ co_yield_end(void)
 }
 #endif
 
+/* --- the thread's own stack ---------------------------------------------- */
+
+/* What runs there enters coroutines as the thread itself does. Where the thread
+ * stands meanwhile is put back for the coroutine that is to return to it. */
+void *
+co_on_thread_stack(co_fn *fn, void *arg)
+{
+    struct coro *co = current;
+    struct ctx before;
+    void *result;
+
+    if (!co)
+        return fn(arg);
+    before = outermost;
+    current = NULL;
+    result = ctx_call_below(&before, &before, fn, arg);
+    CO_ASSERT(!current);
+    outermost = before;
+    current = co;
+    return result;
+}
+
 /* --- the rest ----------------------------------------------------------- */
 
 co_t *

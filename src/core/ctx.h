@@ -103,6 +103,14 @@ ctx_leave(struct ctx *from, struct ctx *to, void *value)
     __builtin_unreachable();
 }
 
+/* Calls fn(arg) on the stack of `below`, which is not running, under what
+ * stands there, and returns what it does. The caller's context goes on in it;
+ * until it returns nothing may switch to `below`, or use that stack otherwise.
+ * `owner` is the context that the stack was made for, if not `below` itself:
+ * sanitizers know its bounds by that. In ctx.c. */
+void *ctx_call_below(const struct ctx *below, const struct ctx *owner,
+                     void *(*fn)(void *arg), void *arg);
+
 /* The stack pointer of a context that is not running. */
 static inline void *
 ctx_stack_pointer(const struct ctx *ctx)

@@ -107,6 +107,55 @@ san_after_switch(struct san_ctx *self)
 #endif
 }
 
+/* Around a call on another stack, that of `there`: ahead of it and behind it,
+ * and on the other stack likewise. `here` is filled in by them. */
+static inline void
+san_call_depart(struct san_ctx *here, const struct san_ctx *there)
+{
+    (void)here, (void)there;
+#ifdef CO_ASAN
+    __sanitizer_start_switch_fiber(&here->fake_stack, there->low, there->size);
+#endif
+}
+
+static inline void
+san_call_arrive(struct san_ctx *here)
+{
+    (void)here;
+#ifdef CO_ASAN
+    __sanitizer_finish_switch_fiber(NULL, &here->low, &here->size);
+#endif
+}
+
+static inline void
+san_call_return(const struct san_ctx *here)
+{
+    (void)here;
+#ifdef CO_ASAN
+    __sanitizer_start_switch_fiber(NULL, here->low, here->size);
+#endif
+}
+
+static inline void
+san_call_back(const struct san_ctx *here)
+{
+    (void)here;
+#ifdef CO_ASAN
+    __sanitizer_finish_switch_fiber(here->fake_stack, NULL, NULL);
+#endif
+}
+
+/* The context's code runs on the stack of `on` from now on. */
+static inline void
+san_move(struct san_ctx *ctx, const struct san_ctx *on)
+{
+    (void)ctx, (void)on;
+#if defined(CO_ASAN) || defined(CO_VALGRIND)
+    ctx->low = on->low;
+    ctx->size = on->size;
+#endif
+}
+
 static inline void
 san_gone(struct san_ctx *ctx)
 {

@@ -19,7 +19,7 @@ co_status_text(enum co_status status)
     case CO_BUSY:
         return "the coroutine is entered already, or has finished";
     case CO_NOT_INSIDE:
-        return "not inside a coroutine";
+        return "not inside a coroutine, or on the stack of the thread";
     case CO_BAD_OPTION:
         return "an option is out of range";
     case CO_IN_USE:

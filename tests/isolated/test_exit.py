@@ -181,6 +181,35 @@ for _ in range(8): inside.acquire()
         [],
         "",
     ),
+    "sys.exit on the thread's own stack": (
+        """
+co = Coroutine(body); co.enter()
+Coroutine(lambda: copool.on_thread_stack(sys.exit, 5)).enter()
+""",
+        5,
+        ["finally co"],
+        "",
+    ),
+    "daemon threads on their own stacks, and in coroutines below these": (
+        """
+inside = threading.Semaphore(0)
+def waits(_=None):
+    other = Coroutine(body)
+    other.enter()
+    inside.release()
+    threading.Event().wait()
+def below():
+    Coroutine(lambda: max([0], key=Coroutine(waits).enter)).enter()
+def work(fn):
+    Coroutine(lambda: copool.on_thread_stack(fn)).enter()
+for fn in [waits, below] * 4:
+    threading.Thread(target=work, args=[fn], daemon=True).start()
+for _ in range(8): inside.acquire()
+""",
+        0,
+        [],
+        "",
+    ),
     "daemon threads that make and end them all the time": (
         """
 inside = threading.Semaphore(0)

@@ -62,6 +62,38 @@ print(copool.stats().live, _core.check())
     assert done.lines == ["a ab True", "CoroutineError", "finally", "0 True"]
 
 
+def test_on_thread_stack(python):
+    """Refused where what runs the interpreter is itself in a coroutine."""
+    done = python(
+        PRELUDE
+        + """
+one = create()
+code = '''
+import copool
+def body():
+    try:
+        return copool.on_thread_stack(sorted, [2, 1])
+    except copool.CoroutineError as error:
+        return str(error)[:43]
+print(copool.Coroutine(body).enter(), body())
+'''
+run(one, code)
+copool.Coroutine(run).enter(one, code)
+copool.Coroutine(copool.on_thread_stack).enter(run, one, code)
+interpreters.destroy(one)
+print(_core.check())
+"""
+    )
+    assert (done.code, done.errors) == (0, "")
+    refused = "the stack of the thread can't be reached: a"
+    assert done.lines == [
+        "[1, 2] [1, 2]",
+        f"{refused} {refused}",
+        "[1, 2] [1, 2]",
+        "True",
+    ]
+
+
 def test_awaiting_works(python):
     """Without asyncio, which 3.12.1 can't unload from such an interpreter."""
     done = python(

@@ -144,6 +144,7 @@ def test_names_the_face_and_what_it_calls(python, face):
     done = python(PRELUDE + script, options=["-X", "faulthandler", "-X", "utf8"])
     assert died(done), done.errors
     assert message(done.errors)[:2] == (type_name, name)
+    assert "by copool.on_thread_stack()\n" in done.errors
     assert done.errors.index("copool:") < done.errors.index(TRACEBACK)
 
 
@@ -157,6 +158,7 @@ def test_says_how_large_the_stack_was(python, guard):
     size = int(done.lines[0])
     assert done.code == -signal.SIGSEGV
     assert message(done.errors)[2:] == (size, 2 * size >> 20 << 20)
+    assert "on_thread_stack" not in done.errors  # a larger one may well help
 
 
 def test_what_it_advises_helps(python):

@@ -54,6 +54,58 @@ parent = os.getpid()
 
 # Script, what it prints.
 FORKS = {
+    "on the thread's own stack": (
+        """
+def forks():
+    pid = os.fork()
+    if pid:
+        say("status", waits(pid))
+    else:
+        say("child", works())
+    return "parent" if pid else "child"
+def host():
+    try:
+        return copool.on_thread_stack(forks)
+    finally:
+        left.append(copool.current() is not None)
+left = []
+other = Coroutine(body)
+other.enter("other")
+who = Coroutine(lambda: Coroutine(host).enter()).enter()
+say(who, left, works())
+other.enter()
+""",
+        [
+            "child True",
+            "child [True] True",
+            "finally other",
+            "status 0",
+            "parent [True] True",
+            "finally other",
+        ],
+    ),
+    "in another thread while one is on its own stack": (
+        """
+inside, go_on = threading.Event(), threading.Event()
+def waits_there():
+    inside.set()
+    go_on.wait()
+    say("went on")
+hosts = Coroutine(lambda: copool.on_thread_stack(waits_there))
+thread = threading.Thread(target=hosts.enter)
+thread.start()
+inside.wait()
+pid = os.fork()
+if not pid:
+    say("child", works())
+    os._exit(0)
+say("status", waits(pid))
+go_on.set()
+thread.join()
+say(works())
+""",
+        ["child True", "status 0", "went on", "True"],
+    ),
     "the child returns through all levels": (
         """
 def forks():

@@ -68,7 +68,9 @@ ENDING = {
     "isinstance": lambda n: isinstance(1, nested(lambda x: (x or int,), n)),
     "sorted": sort_deep,
     "compile, a sum": lambda n: eval(compile("1+" * n + "1", "", "eval")),
-    "compile, parentheses": lambda n: eval(compile("(" * n + "1" + ")" * n, "", "eval")),
+    "compile, parentheses": lambda n: eval(
+        compile("(" * n + "1" + ")" * n, "", "eval")
+    ),
     "compile, signs": lambda n: eval(compile("- " * n + "1", "", "eval")),
     "compile, attributes": lambda n: bool(compile("a" + ".b" * n, "", "eval")),
 }

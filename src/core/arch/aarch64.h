@@ -64,6 +64,38 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     return x0;
 }
 
+/* clang-format off */
+#define ARCH_CALL_ON                                                           \
+    ".text\n\t"                                                                \
+    ".p2align 4\n\t"                                                           \
+    ".globl arch_call_on\n\t"                                                  \
+    ".hidden arch_call_on\n\t"                                                 \
+    ".type arch_call_on, %function\n"                                          \
+    "arch_call_on:\n\t"                                                        \
+    ARCH_CFI(".cfi_startproc")                                                 \
+    "hint #34\n\t" /* bti c */                                                 \
+    "stp x29, x30, [sp, #-16]!\n\t"                                            \
+    ARCH_CFI(".cfi_def_cfa_offset 16")                                         \
+    ARCH_CFI(".cfi_offset x29, -16")                                           \
+    ARCH_CFI(".cfi_offset x30, -8")                                            \
+    "mov x29, sp\n\t"                                                          \
+    ARCH_CFI(".cfi_def_cfa_register x29")                                      \
+    "mov sp, x0\n\t"                                                           \
+    "mov x0, x2\n\t"                                                           \
+    "blr x1\n\t"                                                               \
+    "mov sp, x29\n\t"                                                          \
+    ARCH_CFI(".cfi_def_cfa_register sp")                                       \
+    "ldp x29, x30, [sp], #16\n\t"                                              \
+    ARCH_CFI(".cfi_restore x29")                                               \
+    ARCH_CFI(".cfi_restore x30")                                               \
+    ARCH_CFI(".cfi_def_cfa_offset 0")                                          \
+    "ret\n\t"                                                                  \
+    ARCH_CFI(".cfi_endproc")                                                   \
+    ".size arch_call_on, . - arch_call_on\n"
+/* clang-format on */
+
+enum { ARCH_RED_ZONE = 128 };
+
 static inline void
 arch_save_control(struct arch_ctx *from)
 {

@@ -84,6 +84,39 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     return value;
 }
 
+/* void *arch_call_on(void *sp, void *(*fn)(void *), void *arg): calls fn(arg)
+ * with that stack pointer, a multiple of sixteen, and returns what it does. For
+ * ctx.c. A plain call, which the processor predicts as any other, and which
+ * unwinders go through: the frame lies where the frame pointer says. */
+/* clang-format off */
+#define ARCH_CALL_ON                                                           \
+    ".text\n\t"                                                                \
+    ".p2align 4\n\t"                                                           \
+    ".globl arch_call_on\n\t"                                                  \
+    ".hidden arch_call_on\n\t"                                                 \
+    ".type arch_call_on, @function\n"                                          \
+    "arch_call_on:\n\t"                                                        \
+    ARCH_CFI(".cfi_startproc")                                                 \
+    "endbr64\n\t"                                                              \
+    "pushq %rbp\n\t"                                                           \
+    ARCH_CFI(".cfi_def_cfa_offset 16")                                         \
+    ARCH_CFI(".cfi_offset rbp, -16")                                           \
+    "movq %rsp, %rbp\n\t"                                                      \
+    ARCH_CFI(".cfi_def_cfa_register rbp")                                      \
+    "movq %rdi, %rsp\n\t"                                                      \
+    "movq %rdx, %rdi\n\t"                                                      \
+    "callq *%rsi\n\t"                                                          \
+    "movq %rbp, %rsp\n\t"                                                      \
+    "popq %rbp\n\t"                                                            \
+    ARCH_CFI(".cfi_def_cfa rsp, 8")                                            \
+    "retq\n\t"                                                                 \
+    ARCH_CFI(".cfi_endproc")                                                   \
+    ".size arch_call_on, . - arch_call_on\n"
+/* clang-format on */
+
+/* Bytes below its stack pointer that a function may be using. */
+enum { ARCH_RED_ZONE = 128 };
+
 /* The floating-point environment (rounding, traps) belongs to the context. It
  * is kept twice, in the x87 control word and in MXCSR, and the functions of
  * <fenv.h> change both. So it is enough to look at the first, which costs
