@@ -136,6 +136,7 @@ replace(struct co_pool_options *options)
         return status;
     }
     pool->options.user = tstate_budget(pool->arena.geometry.stack_size);
+    pool->look = strand_look;
     if (old) {
         co_pool_trim(before);
         old->pool = before;
@@ -296,6 +297,7 @@ core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
         return NULL;
     if (t)
         strand_trim(t);
+    strand_discard_unused();
     acquire();
     n = co_pool_trim(blocks_current());
     for (struct retired *old = retired; old; old = old->next)

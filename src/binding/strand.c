@@ -331,6 +331,8 @@ static void
 unlink_started(struct strand *s)
 {
     CO_ASSERT(*s->link == s);
+    if (CO_UNLIKELY(s->thread->to_look_at == s))
+        s->thread->to_look_at = s->next;
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
@@ -646,6 +648,54 @@ strand_trim(struct thread_record *t)
         dismiss(t, take_parked(t));
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
+}
+
+/* --- memory that suspended chains don't use ------------------------------- */
+
+/* Its pages are touched again when it goes as deep again. */
+static void
+discard_unused(struct strand *s)
+{
+    char *sp = s == s->thread->current ? NULL : strand_stack_pointer(s);
+
+    if (sp)
+        arena_discard_below(&s->pool->arena, &s->block, sp);
+}
+
+/* No thread of this interpreter switches meanwhile: we have the GIL. */
+void
+strand_discard_unused(void)
+{
+    const PyInterpreterState *interp = PyInterpreterState_Get();
+    struct thread_record *t = atomic_load(&thread_records);
+    struct strand *s;
+
+    for (; t; t = t->next_made) {
+        if (!t->ts || t->ts->interp != interp)
+            continue;
+        for (s = t->started; s; s = s->next)
+            discard_unused(s);
+        for (s = t->passed; s; s = s->next)
+            discard_unused(s);
+    }
+}
+
+/* In one go: a system call takes up to a microsecond even where there is
+ * nothing to give back, and who waits for this must not notice. */
+enum { LOOK_AT = 512 };
+
+void
+strand_look(void)
+{
+    struct thread_record *t = thread_record_last;
+    struct strand *s;
+
+    if (!t || t->ts != tstate_get())
+        return;
+    s = t->to_look_at ? t->to_look_at : t->started;
+    for (int n = 0; s && n < LOOK_AT; s = s->next, n++)
+        discard_unused(s);
+    t->to_look_at = s;
 }
 
 /* --- unwinding ---------------------------------------------------------- */

@@ -351,6 +351,22 @@ arena_discard_deep(struct arena *arena, struct block *block)
     pthread_mutex_unlock(&arena->lock);
 }
 
+/* A red zone is less than a page, of which one is left. */
+void
+arena_discard_below(struct arena *arena, struct block *block, char *sp)
+{
+    size_t page = arena->geometry.page;
+    size_t unused = (size_t)(sp - block->low) / page;
+    bool discarded;
+
+    if (unused < 2)
+        return;
+    discarded = os_discard(block->low, (unused - 1) * page);
+    pthread_mutex_lock(&arena->lock);
+    arena->discards += discarded;
+    pthread_mutex_unlock(&arena->lock);
+}
+
 void
 arena_trim(struct arena *arena)
 {

@@ -117,6 +117,10 @@ void arena_give(struct arena *arena, struct block *block);
  * few C functions does not touch; the block stays in use. */
 void arena_discard_deep(struct arena *arena, struct block *block);
 
+/* Gives back the pages of the stack that lie below what is in use of it: sp is
+ * the stack pointer of what is suspended there. */
+void arena_discard_below(struct arena *arena, struct block *block, char *sp);
+
 /* Unmaps the slabs of which no block is out. One that the kernel refuses to
  * unmap stays, without pages: it is used again, and tried again next time. */
 void arena_trim(struct arena *arena);

@@ -40,6 +40,7 @@ struct pool_local {
      * since. */
     unsigned intervals, reclaims;
     bool previous_changed;
+    uint64_t next_look; /* by os_clock_ms(): when to call pool->look */
 };
 
 struct pool_policy {
@@ -74,6 +75,10 @@ struct pool {
     unsigned batch;
     struct co_pool_options options; /* as resolved */
     struct arena arena;
+    /* Called every options.idle_ms, without a lock and in the thread, by who
+     * gives a block back: to see to the memory of blocks that are in use. By
+     * the magazine policy only; or NULL. */
+    void (*look)(void);
     struct pool *next;         /* in the registry */
     struct pool_local *locals; /* of all threads; under the registry lock */
     size_t lost;               /* likewise */

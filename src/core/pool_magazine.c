@@ -277,6 +277,21 @@ reclaim_local(struct pool *pool, struct pool_local *local)
     local->reclaims = reclaims;
 }
 
+/* A thread comes by here at least once for each batch that it finishes. */
+static void
+look(struct pool *pool, struct pool_local *local)
+{
+    uint64_t now;
+
+    if (!pool->look || !pool->options.idle_ms)
+        return;
+    now = os_clock_ms();
+    if (now < local->next_look)
+        return;
+    local->next_look = now + pool->options.idle_ms;
+    pool->look();
+}
+
 /* --- the magazines ------------------------------------------------------ */
 
 /* How many finish until the clock is looked at, in an interval. */
@@ -363,6 +378,7 @@ put_slow(struct pool *pool, struct block *block)
         reclaim(pool);
         reclaim_local(pool, local);
     }
+    look(pool, local);
     set_put_until(pool, local);
 }
 

@@ -68,6 +68,119 @@ for co in cos:
     assert float(done.lines[0]) <= 5 * 1024
 
 
+DEEP = (
+    PAGES
+    + THREE_DEEP
+    + """
+import threading, time
+N = 100
+def goes_deep():
+    chain = iter([1])
+    for _ in range(5000):
+        chain = map(int, chain)
+    assert list(chain) == [1]  # takes some 600 KB of stack
+    del chain
+    yield_()
+    return "end"
+def crowd():
+    cos = [Coroutine(goes_deep) for _ in range(N)]
+    for co in cos:
+        co.enter()
+    return cos
+def fell(since):
+    return since - resident() > N * 500_000
+before = resident()
+cos = crowd()
+went = resident()
+print("deep", went - before > N * 500_000)
+"""
+)
+
+
+def test_trim_gives_back_what_suspended_ones_do_not_use(python):
+    done = python(
+        DEEP
+        + """
+copool.trim()
+print("given back", fell(went))
+print("whole", {co.enter() for co in cos}, copool._core.check())
+
+# By any thread, of all threads.
+made, trimmed = threading.Event(), threading.Event()
+def makes():
+    cos = crowd()
+    made.set()
+    trimmed.wait()
+    print("whole", {co.enter() for co in cos})
+thread = threading.Thread(target=makes)
+thread.start()
+made.wait()
+went = resident()
+copool.trim()
+print("given back", fell(went))
+trimmed.set()
+thread.join()
+"""
+    )
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == [
+        "deep True",
+        "given back True",
+        "whole {'end'} True",
+        "given back True",
+        "whole {'end'}",
+    ]
+
+
+def test_what_suspended_ones_do_not_use_is_given_back_by_time(python):
+    """While others finish, as all that is given back by time."""
+    done = python(
+        DEEP
+        + """
+until = time.monotonic() + 5
+while not fell(went) and time.monotonic() < until:
+    for _ in range(100):
+        Coroutine(int).enter()
+    time.sleep(0.001)
+print("given back", fell(went))
+print("whole", {co.enter() for co in cos}, copool._core.check())
+"""
+    )
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == ["deep True", "given back True", "whole {'end'} True"]
+
+
+def test_trim_leaves_what_is_in_use(python):
+    """At any depth, on the thread's own stack, and where one waits for another."""
+    done = python(
+        """
+import copool
+from copool import Coroutine, yield_
+from copool._core import _greenlet_names
+greenlet = _greenlet_names()["greenlet"]
+def deep(n):
+    if not n:
+        return yield_(1)
+    return sorted([n], key=lambda _: deep(n - 1)) == [n] and copool.trim() >= 0
+cos = [Coroutine(deep) for _ in range(50)]
+for n, co in enumerate(cos):
+    co.enter(n)
+copool.trim()
+print({co.enter(True) for co in cos[1:]})
+def hosts(n):
+    if not n:
+        return copool.on_thread_stack(Coroutine(trims).enter)
+    return max([n], key=lambda _: hosts(n - 1))
+def trims():
+    return Coroutine(copool.trim).enter() + greenlet(copool.trim).switch()
+print(Coroutine(hosts).enter(40), greenlet(hosts).switch(30))
+print(copool._core.check())
+"""
+    )
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == ["{True}", "40 30", "True"]
+
+
 def test_hundred_thousand_on_default_settings(python, needs):
     needs(100_000)
     done = python(
