@@ -627,9 +627,9 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
     if (CO_UNLIKELY(!gt))
         return NULL;
     /* The usual case. To make these values runs no Python code. */
-    if (CO_LIKELY(greenlet_is_active(self) &&
+    if (CO_LIKELY(!t->section && greenlet_is_active(self) &&
                   self->pimpl->strand->thread == t && args->nargs <= 1 &&
-                  !args->names && may_go_on(t, self))) {
+                  !args->names)) {
         value = args->nargs ? Py_NewRef(args->args[0]) : PyTuple_New(0);
         return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value);
     }
