@@ -75,6 +75,7 @@ static void
 record_put(struct thread_record *t)
 {
     record_set_ts(t, NULL);
+    cxx_end(t);
     spare_push(t);
 }
 
@@ -219,6 +220,7 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->own.thread = t;
     t->current = &t->own;
     t->ident = PyThread_get_thread_ident();
+    cxx_start(t);
     tstate_outermost(&t->own.slice);
     settle(ts);
     state = state_get();
@@ -288,8 +290,10 @@ thread_record_search(PyThreadState *ts)
         return NULL; /* a second record would be the end of the first */
     else
         t = record_make(ts, dict);
-    if (t)
+    if (t) {
+        cxx_adopt(t);
         thread_record_last = t;
+    }
     return t;
 }
 
@@ -474,6 +478,18 @@ strand_prime(struct thread_record *t, struct strand *to)
     tstate_drop_trace(&from->slice);
     tstate_drop_trace(&to->slice);
     ctx_inherit(&to->ctx, &from->ctx);
+}
+
+void
+strand_arrive_slow(struct strand *here)
+{
+    unsigned rest = here->slice.rest;
+
+    here->slice.rest = 0;
+    if (rest & TSTATE_REST_TRACE)
+        tstate_resume_trace(here->thread->ts, &here->slice);
+    if (rest & TSTATE_REST_OTHER)
+        cxx_return(here);
 }
 
 void

@@ -19,6 +19,7 @@
 #include "block.h"
 #include "check.h"
 #include "ctx.h"
+#include "cxx.h"
 #include "error.h"
 #include "pool.h"
 
@@ -53,6 +54,7 @@ struct strand {
     struct ctx ctx;     /* only valid when not running, like the slice */
     struct tstate_slice slice;
     struct tstate_root root;
+    struct cxx_words cxx; /* only valid if the slice's rest says so */
     struct thread_record *thread;
     struct strand *caller; /* who entered it and is switched to when it yields
                               or ends; NULL while it is suspended, and for a
@@ -136,6 +138,7 @@ struct thread_record {
     /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
+    struct cxx_thread cxx;
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */
     struct strand *to_look_at; /* by strand_look() next; one of those, or NULL
@@ -269,10 +272,15 @@ strand_depart(struct thread_record *t, struct strand *to)
 
     CO_ASSERT(!PyErr_Occurred());
     CO_ASSERT(to->thread == t && to != from && !to->finished);
+    if (cxx_is_due(&t->cxx))
+        cxx_leave(from);
     tstate_save(t->ts, &from->slice);
     t->current = to;
     return from;
 }
+
+/* What the chain seldom has, and had when it was left. */
+__attribute__((cold)) void strand_arrive_slow(struct strand *here);
 
 /* Finds the thread by the strand: what is not needed is not kept over the jump,
  * which changes all registers. */
@@ -280,8 +288,8 @@ static inline void *
 strand_arrive(struct strand *from, void *value)
 {
     CO_ASSERT(from->thread->current == from);
-    if (CO_UNLIKELY(from->slice.trace != NULL))
-        tstate_resume_trace(from->thread->ts, &from->slice);
+    if (CO_UNLIKELY(from->slice.rest != 0))
+        strand_arrive_slow(from);
     if (CO_UNLIKELY(tstate_has_old_code(from->thread->ts, &from->slice)))
         tstate_renew_code(from->thread->ts);
     if (CO_UNLIKELY(!value))

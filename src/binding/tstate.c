@@ -418,6 +418,7 @@ void
 tstate_save_trace(PyThreadState *ts, struct tstate_slice *s)
 {
     CO_ASSERT(!s->trace_arg);
+    s->rest |= TSTATE_REST_TRACE;
     s->trace = ts->c_tracefunc;
     s->trace_arg = Py_XNewRef(ts->c_traceobj);
 }
@@ -440,6 +441,7 @@ tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
 void
 tstate_drop_trace(struct tstate_slice *s)
 {
+    s->rest &= ~(unsigned)TSTATE_REST_TRACE;
     s->trace = NULL;
     Py_CLEAR(s->trace_arg);
 }

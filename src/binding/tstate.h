@@ -118,6 +118,11 @@ tstate_get_limits(PyThreadState *ts)
 #endif
 
 /* Only valid while its chain is not running. */
+enum {
+    TSTATE_REST_TRACE = 1,
+    TSTATE_REST_OTHER = 2, /* for who switches; not looked at here */
+};
+
 struct tstate_slice {
 #ifdef CO_HAS_CFRAME
     _PyCFrame *cframe;
@@ -135,6 +140,8 @@ struct tstate_slice {
 #ifdef CO_INSTRUMENTS_EACH_CODE
     uintptr_t breaker; /* which has the version of all instrumentation */
 #endif
+    /* What a chain seldom has, as far as this one had it when it was left. */
+    unsigned rest;
     Py_tracefunc trace;  /* sys.settrace()'s, or NULL; taken at arrival */
     PyObject *trace_arg; /* its object, or without it one to be dropped */
 #ifdef CO_HAS_CFRAME
@@ -428,6 +435,7 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 
     /* A root chunk is one that starts at data[1]: CPython pops a chunk when
      * its first frame is at data[0], so it never pops this one. */
+    s->rest = 0;
     s->trace = NULL;
     s->trace_arg = NULL;
     chunk->previous = NULL;

@@ -14,6 +14,11 @@
  * No function here aborts. Each returns a status; co_status_text() has the
  * sentence for it. A second, C++-exception or longjmp() may not leave the
  * coroutine's function.
+ *
+ * In C++ a `catch` block, and a destructor that an exception has called, may
+ * switch if the caller puts back afterwards what the thread had before, and
+ * begins coroutines without: the two words at abi::__cxa_get_globals(), a
+ * function that must be called anew if another thread may have taken over.
  */
 #ifndef COPOOL_H
 #define COPOOL_H
