@@ -9,6 +9,7 @@
  */
 #include "bench_pool.h"
 
+#include <fenv.h>
 #include <stdlib.h>
 
 co_pool *
@@ -63,6 +64,14 @@ body_yield_on(void *steps)
         co_yield(steps, &sent);
     }
     return steps;
+}
+
+/* The same, once an operation of it has been inexact. */
+static void *
+body_yield_on_inexact(void *steps)
+{
+    bench_be_inexact();
+    return body_yield_on(steps);
 }
 
 struct nest {
@@ -138,16 +147,15 @@ run_cost(int policy, long n, long width)
 }
 
 static int64_t
-run_yield(int policy, long n, long width)
+yield_with(int policy, co_fn *body, long n)
 {
     co_pool *pool = bench_pool(policy);
     long steps = 0;
     co_t *co;
-    (void)width;
     if (!pool)
         return BENCH_REFUSED;
 
-    enum co_status status = co_create(pool, body_yield_on, &co);
+    enum co_status status = co_create(pool, body, &co);
     if (status != CO_OK)
         return bench_failure(status);
     int64_t start = bench_clock();
@@ -157,6 +165,21 @@ run_yield(int policy, long n, long width)
     if (co_enter(co, NULL, NULL) != CO_FINISHED)
         return BENCH_WRONG;
     return steps == n ? end - start : BENCH_WRONG;
+}
+
+static int64_t
+run_yield(int policy, long n, long width)
+{
+    (void)width;
+    return yield_with(policy, body_yield_on, n);
+}
+
+static int64_t
+run_inexact(int policy, long n, long width)
+{
+    (void)width;
+    feclearexcept(FE_ALL_EXCEPT);
+    return yield_with(policy, body_yield_on_inexact, n);
 }
 
 static int64_t
@@ -220,8 +243,13 @@ run_crowd(int policy, long n, long width)
 }
 
 const struct bench_row bench_pool_rows[] = {
-    {"lifecycle", run_lifecycle}, {"cost", run_cost},
-    {"yield", run_yield},         {"nesting", run_nesting},
-    {"crowd", run_crowd},         {"handoff", bench_handoff},
-    {"threads", bench_threads},   {NULL, NULL},
+    {"lifecycle", run_lifecycle},
+    {"cost", run_cost},
+    {"yield", run_yield},
+    {"inexact", run_inexact},
+    {"nesting", run_nesting},
+    {"crowd", run_crowd},
+    {"handoff", bench_handoff},
+    {"threads", bench_threads},
+    {NULL, NULL},
 };

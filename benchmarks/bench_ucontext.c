@@ -9,6 +9,7 @@
  */
 #include "corebench.h"
 
+#include <fenv.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -118,6 +119,13 @@ body_yield_on(struct fiber *fiber)
     }
 }
 
+static void
+body_yield_on_inexact(struct fiber *fiber)
+{
+    bench_be_inexact();
+    body_yield_on(fiber);
+}
+
 static int64_t
 run_lifecycle(int which, long n, long width)
 {
@@ -160,13 +168,11 @@ run_cost(int which, long n, long width)
 }
 
 static int64_t
-run_yield(int which, long n, long width)
+yield_with(void (*body)(struct fiber *), long n)
 {
     long steps = 0;
-    (void)which;
-    (void)width;
 
-    struct fiber *fiber = fiber_create(body_yield_on, &steps);
+    struct fiber *fiber = fiber_create(body, &steps);
     if (!fiber)
         return out_of_memory();
     int64_t begin = bench_clock();
@@ -177,6 +183,23 @@ run_yield(int which, long n, long width)
     int finished = fiber_enter(fiber);
     fiber_put(fiber);
     return finished && steps == n ? end - begin : BENCH_WRONG;
+}
+
+static int64_t
+run_yield(int which, long n, long width)
+{
+    (void)which;
+    (void)width;
+    return yield_with(body_yield_on, n);
+}
+
+static int64_t
+run_inexact(int which, long n, long width)
+{
+    (void)which;
+    (void)width;
+    feclearexcept(FE_ALL_EXCEPT);
+    return yield_with(body_yield_on_inexact, n);
 }
 
 static int64_t
@@ -216,6 +239,6 @@ run_crowd(int which, long n, long width)
 }
 
 const struct bench_row bench_ucontext_rows[] = {
-    {"lifecycle", run_lifecycle}, {"cost", run_cost}, {"yield", run_yield},
-    {"crowd", run_crowd},         {NULL, NULL},
+    {"lifecycle", run_lifecycle}, {"cost", run_cost},   {"yield", run_yield},
+    {"inexact", run_inexact},     {"crowd", run_crowd}, {NULL, NULL},
 };

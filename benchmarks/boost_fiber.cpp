@@ -8,6 +8,7 @@
  */
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
+#include <cfenv>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -91,11 +92,8 @@ make_yielding(long &steps, const bool &stop)
 }
 
 int64_t
-yield(long n, long)
+yield_with(fiber made, const long &steps, bool &stop, long n)
 {
-    long steps = 0;
-    bool stop = false;
-    fiber made = make_yielding(steps, stop);
     int64_t start = bench_clock();
     for (long i = 0; i < n; i++)
         made = std::move(made).resume();
@@ -103,6 +101,33 @@ yield(long n, long)
     stop = true;
     made = std::move(made).resume();
     return checked(!made && steps == n, end - start);
+}
+
+int64_t
+yield(long n, long)
+{
+    long steps = 0;
+    bool stop = false;
+
+    return yield_with(make_yielding(steps, stop), steps, stop, n);
+}
+
+int64_t
+inexact(long n, long)
+{
+    long steps = 0;
+    bool stop = false;
+
+    std::feclearexcept(FE_ALL_EXCEPT);
+    return yield_with(make([&steps, &stop](fiber &&caller) {
+                          bench_be_inexact();
+                          while (!stop) {
+                              ++steps;
+                              caller = std::move(caller).resume();
+                          }
+                          return std::move(caller);
+                      }),
+                      steps, stop, n);
 }
 
 void
@@ -169,6 +194,11 @@ run(int, long n, long width)
 } // namespace
 
 extern "C" const struct bench_row bench_boost_rows[] = {
-    {"lifecycle", run<lifecycle>}, {"cost", run<cost>},   {"yield", run<yield>},
-    {"nesting", run<nesting>},     {"crowd", run<crowd>}, {nullptr, nullptr},
+    {"lifecycle", run<lifecycle>},
+    {"cost", run<cost>},
+    {"yield", run<yield>},
+    {"inexact", run<inexact>},
+    {"nesting", run<nesting>},
+    {"crowd", run<crowd>},
+    {nullptr, nullptr},
 };

@@ -63,6 +63,16 @@ bench_clock(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Raises the flag for that, which stays raised until somebody clears it. The
+ * C library's function for it may raise that of another unit of the processor.
+ */
+static inline void
+bench_be_inexact(void)
+{
+    volatile double third = 1;
+    third /= 3;
+}
+
 /* --- for copool.bench --------------------------------------------------- */
 
 /* Runs n operations of a case by a subject, or gives a bench_error. */

@@ -137,6 +137,10 @@ def _plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
     ]
 
 
+def _plan_inexact(case: Case, settings: Settings) -> Plan:
+    return [_c_trial(case.name, "magazine", *OTHERS)]
+
+
 def _plan_nesting(case: Case, settings: Settings) -> Plan:
     # A round is at least 1000 of each: fewer rounds.
     most_rounds = 5 if settings.quick else 15
@@ -315,6 +319,11 @@ CASES: tuple[Case, ...] = (
         functools.partial(_plan_both_levels, method="cost"),
     ),
     Case("yield", "switch there and back", _plan_yield),
+    Case(
+        "inexact",
+        "the same, after one side's arithmetic was inexact and the other's not",
+        _plan_inexact,
+    ),
     Case("deep-yield", "the same, from ten C frames down", _plan_deep_yield),
     Case(
         "nesting",
