@@ -447,7 +447,7 @@ strand_leave(struct strand *s, struct strand *to, void *value)
     s->finished = true;
     t->current = to;
     tstate_load(t->ts, &to->slice);
-    ctx_leave(&s->ctx, &to->ctx, value);
+    ctx_leave(&s->ctx, &to->ctx, value, ARCH_READ_CONTROL);
 }
 
 /* The bottom of the stack. */
@@ -477,7 +477,7 @@ strand_prime(struct thread_record *t, struct strand *to)
     /* One ends and the other begins: neither goes on with it. */
     tstate_drop_trace(&from->slice);
     tstate_drop_trace(&to->slice);
-    ctx_inherit(&to->ctx, &from->ctx);
+    ctx_inherit(&to->ctx, &from->ctx, ARCH_READ_CONTROL);
 }
 
 void
@@ -651,6 +651,8 @@ strand_unpark(struct thread_record *t, PyObject *face)
         }
         if (CO_UNLIKELY(s->trace_hook && !s->slice.trace))
             Py_CLEAR(s->trace_hook); /* its trace function was taken away */
+        /* What its last piece of work has set there is not the next one's. */
+        ctx_inherit(&s->ctx, &t->current->ctx, ARCH_READ_CONTROL);
         s->face = face; /* only now: with one it counts as suspended */
         return s;
     }

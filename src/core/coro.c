@@ -35,7 +35,7 @@ run(void *first)
     san_after_switch(&co->ctx.san);
     result = co->fn(first);
     co->finished = true;
-    ctx_leave(&co->ctx, co->caller, result);
+    ctx_leave(&co->ctx, co->caller, result, ARCH_WATCH_CONTROL);
 }
 
 enum co_status
@@ -80,7 +80,7 @@ co_enter_begin(co_t *co)
     current = co;
     if (CO_UNLIKELY(!co->started)) {
         co->started = true;
-        ctx_inherit(&co->ctx, here);
+        ctx_inherit(&co->ctx, here, ARCH_WATCH_CONTROL);
     }
     ctx_depart(here, &co->ctx);
     return (struct co_leg){.from = &here->arch, .to = &co->ctx.arch};

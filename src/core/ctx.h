@@ -41,14 +41,15 @@ ctx_make(struct ctx *ctx, void *low, void *top, ctx_entry *entry)
 /* Gives a context that is about to be switched to for the first time the
  * floating-point control words of `from`, which is running. */
 static inline void
-ctx_inherit(struct ctx *ctx, struct ctx *from)
+ctx_inherit(struct ctx *ctx, struct ctx *from, enum arch_control bits)
 {
-    arch_inherit(&ctx->arch, &from->arch);
+    arch_inherit(&ctx->arch, &from->arch, bits);
 }
 
 /* Goes on in `to`, which sees `value`; returns what is passed to the switch
- * that comes back to `from`. Rounding and traps of the floating-point units
- * belong to the context.
+ * that comes back to `from`. What controls the floating-point units belongs to
+ * the context: all of it, or with ARCH_WATCH_CONTROL rounding and traps as
+ * <fenv.h> sets them. A context is always left in the same way.
  *
  * Inlined, and so a function that calls it must not be inlined where it could
  * run in two threads: see coro.c. */
@@ -56,7 +57,7 @@ static inline void *
 ctx_switch(struct ctx *from, struct ctx *to, void *value)
 {
     san_before_switch(&from->san, &to->san);
-    arch_prepare(&from->arch, &to->arch);
+    arch_prepare(&from->arch, &to->arch, ARCH_READ_CONTROL);
     value = arch_jump(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
     return value;
@@ -66,7 +67,7 @@ ctx_switch(struct ctx *from, struct ctx *to, void *value)
 static inline void *
 ctx_begin(struct ctx *from, struct ctx *to, void *value)
 {
-    ctx_inherit(to, from);
+    ctx_inherit(to, from, ARCH_READ_CONTROL);
     san_before_switch(&from->san, &to->san);
     value = arch_jump(&from->arch, &to->arch, value);
     san_after_switch(&from->san);
@@ -80,7 +81,7 @@ static inline void
 ctx_depart(struct ctx *from, struct ctx *to)
 {
     san_before_switch(&from->san, &to->san);
-    arch_prepare(&from->arch, &to->arch);
+    arch_prepare(&from->arch, &to->arch, ARCH_WATCH_CONTROL);
 }
 
 static inline void
@@ -91,13 +92,13 @@ ctx_arrive(struct ctx *self)
 
 #define CTX_STEP __attribute__((no_sanitize("address", "thread")))
 
-/* ctx_switch() for the last time: nothing will come back to `from`. */
+/* A switch for the last time: nothing will come back to `from`. */
 _Noreturn static inline void
-ctx_leave(struct ctx *from, struct ctx *to, void *value)
+ctx_leave(struct ctx *from, struct ctx *to, void *value, enum arch_control bits)
 {
     /* The other way round, arch_prepare()'s variables would lie in what
      * AddressSanitizer has just been told to free. */
-    arch_prepare(&from->arch, &to->arch);
+    arch_prepare(&from->arch, &to->arch, bits);
     san_before_leave(&from->san, &to->san);
     arch_jump(&from->arch, &to->arch, value);
     __builtin_unreachable();

@@ -521,7 +521,7 @@ overflow_context(void *value)
     ARCH_OUTERMOST_FRAME();
     san_after_switch(&there.san);
     overflow(1);
-    ctx_leave(&there, &here, value);
+    ctx_leave(&there, &here, value, ARCH_READ_CONTROL);
 }
 
 static int

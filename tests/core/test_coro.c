@@ -15,6 +15,9 @@
 #include <sys/time.h>
 #include <ucontext.h>
 #include <unwind.h>
+#if defined(__x86_64__)
+#    include <xmmintrin.h>
+#endif
 
 #include "coro.h"
 #include "test.h"
@@ -498,6 +501,36 @@ rounding_stays_inside(void)
     EXPECT_DESTROY(pool);
 }
 
+#if defined(__x86_64__)
+static void *
+flush_denormals(void *first)
+{
+    _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
+    co_yield(first, NULL);
+    EXPECT_EQ(_MM_GET_FLUSH_ZERO_MODE(), _MM_FLUSH_ZERO_OFF);
+    return first;
+}
+#endif
+
+/* What is in MXCSR alone: to read that costs more than the switch. */
+static void
+flushing_denormals_belongs_to_the_thread(void)
+{
+#if defined(__x86_64__)
+    co_pool *pool = test_pool(CO_POLICY_MAGAZINE, 2);
+    co_t *co;
+
+    REQUIRE(co_create(pool, flush_denormals, &co) == CO_OK);
+    EXPECT_EQ(co_enter(co, NULL, NULL), CO_OK);
+    EXPECT_EQ(_MM_GET_FLUSH_ZERO_MODE(), _MM_FLUSH_ZERO_ON);
+    _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_OFF);
+    EXPECT_EQ(co_enter(co, NULL, NULL), CO_FINISHED);
+    EXPECT_DESTROY(pool);
+#else
+    test_skip("on this machine it is part of the rounding's register");
+#endif
+}
+
 static _Unwind_Reason_Code
 count_frame(struct _Unwind_Context *context, void *count)
 {
@@ -692,6 +725,7 @@ main(int argc, char **argv)
         TEST(yield_goes_to_who_entered),
         TEST(suspended_coroutine_is_discarded_from_another),
         TEST(rounding_stays_inside),
+        TEST(flushing_denormals_belongs_to_the_thread),
         TEST(stack_walk_ends_inside),
         TEST(signals_may_come_at_any_time),
         TEST(stack_can_be_walked_at_every_instruction),

@@ -66,7 +66,7 @@ text(void *value)
 }
 
 /* Each entry ends like this, and who entered it last calls ctx_gone(). */
-#define LEAVE(value) ctx_leave(&there, &here, value)
+#define LEAVE(value) ctx_leave(&there, &here, value, ARCH_READ_CONTROL)
 
 static void *
 word(const char *value)
@@ -401,24 +401,33 @@ flushing(void)
 }
 
 static void
+set_flushing(unsigned flushing)
+{
+    unsigned both = FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;
+
+    _mm_setcsr((_mm_getcsr() & ~both) | flushing);
+}
+
+static void
 flushing_entry(void *first)
 {
     ARCH_OUTERMOST_FRAME();
     san_after_switch(&there.san);
     EXPECT_EQ(flushing(), FLUSH_TO_ZERO);
-    _mm_setcsr(_mm_getcsr() | DENORMALS_ARE_ZERO);
-    fesetround(FE_UPWARD);
+    set_flushing(DENORMALS_ARE_ZERO);
     yield(NULL);
-    EXPECT_EQ(flushing(), 0);
-    EXPECT_EQ(rounding(), FE_UPWARD);
+    EXPECT_EQ(flushing(), DENORMALS_ARE_ZERO);
+    _MM_SET_ROUNDING_MODE(_MM_ROUND_UP);
+    yield(NULL);
+    EXPECT_EQ(_MM_GET_ROUNDING_MODE(), _MM_ROUND_UP);
+    EXPECT_EQ(flushing(), DENORMALS_ARE_ZERO);
     LEAVE(first);
 }
 #endif
 
-/* Also where the rounding changes at the switch, so that the register that
- * holds both is loaded. */
+/* <fenv.h> can't change this, so that nothing is seen of it in x87. */
 static void
-flushing_denormals_belongs_to_the_thread(void)
+what_only_mxcsr_has_belongs_to_the_context(void)
 {
 #if defined(__x86_64__)
     if (under_valgrind()) {
@@ -426,17 +435,58 @@ flushing_denormals_belongs_to_the_thread(void)
         return;
     }
     make(flushing_entry);
-    _mm_setcsr(_mm_getcsr() | FLUSH_TO_ZERO);
+    set_flushing(FLUSH_TO_ZERO);
     enter(NULL);
-    EXPECT_EQ(flushing(), FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
-    EXPECT_EQ(rounding(), FE_TONEAREST);
-    _mm_setcsr(_mm_getcsr() & ~(unsigned)(FLUSH_TO_ZERO | DENORMALS_ARE_ZERO));
+    EXPECT_EQ(flushing(), FLUSH_TO_ZERO);
+    set_flushing(0);
     enter(NULL);
     EXPECT_EQ(flushing(), 0);
+    EXPECT_EQ(_MM_GET_ROUNDING_MODE(), _MM_ROUND_NEAREST);
+    enter(NULL);
+    EXPECT_EQ(flushing(), 0);
+    EXPECT_EQ(_MM_GET_ROUNDING_MODE(), _MM_ROUND_NEAREST);
     ctx_gone(&there);
 #else
     test_skip("on this machine it is part of the rounding's register");
 #endif
+}
+
+static void
+inexact_entry(void *first)
+{
+    volatile double third = 1;
+
+    ARCH_OUTERMOST_FRAME();
+    san_after_switch(&there.san);
+    third /= 3;
+    yield(NULL);
+    EXPECT_EQ(fetestexcept(FE_ALL_EXCEPT), FE_DIVBYZERO);
+    fesetround(FE_UPWARD);
+    LEAVE(first);
+}
+
+/* They are those of the thread, and no switch raises or clears any: not one
+ * that loads the register that has them either. */
+static void
+flags_are_as_the_program_made_them(void)
+{
+    volatile double infinite = 1, zero = 0;
+
+    if (under_valgrind()) {
+        test_skip("Valgrind does not model it");
+        return;
+    }
+    make(inexact_entry);
+    feclearexcept(FE_ALL_EXCEPT);
+    enter(NULL);
+    EXPECT_EQ(fetestexcept(FE_ALL_EXCEPT), FE_INEXACT);
+    feclearexcept(FE_ALL_EXCEPT);
+    infinite /= zero;
+    enter(NULL);
+    EXPECT_EQ(fetestexcept(FE_ALL_EXCEPT), FE_DIVBYZERO);
+    EXPECT_EQ(fegetround(), FE_TONEAREST);
+    feclearexcept(FE_ALL_EXCEPT);
+    ctx_gone(&there);
 }
 
 /* --- calls and walks ---------------------------------------------------- */
@@ -618,7 +668,8 @@ main(int argc, char **argv)
         TEST(registers_are_kept_on_both_sides),
         TEST(rounding_belongs_to_the_context),
         TEST(context_starts_with_the_rounding_of_who_enters_first),
-        TEST(flushing_denormals_belongs_to_the_thread),
+        TEST(what_only_mxcsr_has_belongs_to_the_context),
+        TEST(flags_are_as_the_program_made_them),
         TEST(deep_calls_survive_the_switch),
         TEST(walks_end_at_the_outermost_frame),
         TEST(signals_may_come_at_any_time),

@@ -96,6 +96,9 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
 
 enum { ARCH_RED_ZONE = 128 };
 
+/* Reading it costs little here, so that it makes no difference. */
+enum arch_control { ARCH_WATCH_CONTROL, ARCH_READ_CONTROL };
+
 static inline void
 arch_save_control(struct arch_ctx *from)
 {
@@ -104,8 +107,10 @@ arch_save_control(struct arch_ctx *from)
 
 /* Before the jump: the other's control word is loaded. */
 static inline void
-arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to,
+             enum arch_control unused)
 {
+    (void)unused;
     arch_save_control(from);
     if (__builtin_expect(from->fpcr != to->fpcr, 0))
         __asm__ volatile("msr fpcr, %0" : : "r"(to->fpcr));
@@ -113,8 +118,10 @@ arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
 
 /* Before the first jump to a context: it starts with our control word. */
 static inline void
-arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from,
+             enum arch_control unused)
 {
+    (void)unused;
     arch_save_control(from);
     to->fpcr = from->fpcr;
 }

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Offsets are known to the assembly. The control words, x87's and SSE's, are
+/* Offsets are known to the assembly. The control words, x87's and SSE's, may be
  * those of the last time that the first of them was seen to have changed. */
 struct arch_ctx {
     void *sp; /*  0 */
@@ -119,14 +119,19 @@ enum { ARCH_RED_ZONE = 128 };
 
 /* The floating-point environment (rounding, traps) belongs to the context. It
  * is kept twice, in the x87 control word and in MXCSR, and the functions of
- * <fenv.h> change both. So it is enough to look at the first, which costs
- * nothing; reading MXCSR takes longer than the rest of the switch.
+ * <fenv.h> change both. So it may be enough to look at the first, which costs
+ * nothing, while reading MXCSR takes longer than the rest of the switch. But
+ * its bits for flush-to-zero and denormals-are-zero have no counterpart in x87,
+ * and there are programs that change MXCSR alone.
  *
- * Its bits for flush-to-zero and denormals-are-zero have no counterpart in
- * x87. They stay with the thread: shared libraries built for fast mathematics
- * set them once, when they are loaded, for good. */
-enum {
-    ARCH_MXCSR_CONTROL = 0x7f80, /* rounding and traps */
+ * MXCSR is never written but to change these bits: its other half, the flags
+ * of what has happened, stays as the program has made it. And where it was
+ * written to change anything, some processors take long to read it next.
+ *
+ * The values are the bits of MXCSR that belong to the context. */
+enum arch_control {
+    ARCH_WATCH_CONTROL = 0x7f80, /* when x87's change, too */
+    ARCH_READ_CONTROL = 0xffc0,
 };
 
 static inline uint16_t
@@ -149,39 +154,41 @@ arch_mxcsr(void)
 
 /* Out of line: a program does this rarely or never. */
 __attribute__((noinline, cold, unused)) static void
-arch_load_control(const struct arch_ctx *to)
+arch_load_control(const struct arch_ctx *to, enum arch_control bits)
 {
-    uint32_t mxcsr = (arch_mxcsr() & ~(uint32_t)ARCH_MXCSR_CONTROL) | to->mxcsr;
+    uint32_t mxcsr = (arch_mxcsr() & ~(uint32_t)bits) | to->mxcsr;
 
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(to->fpucw));
 }
 
 static inline void
-arch_save_control(struct arch_ctx *from)
+arch_save_control(struct arch_ctx *from, enum arch_control bits)
 {
     uint16_t fpucw = arch_fpucw();
 
-    if (__builtin_expect(fpucw != from->fpucw, 0)) {
+    if (bits == ARCH_READ_CONTROL ||
+        __builtin_expect(fpucw != from->fpucw, 0)) {
         from->fpucw = fpucw;
-        from->mxcsr = arch_mxcsr() & ARCH_MXCSR_CONTROL;
+        from->mxcsr = (uint16_t)(arch_mxcsr() & bits);
     }
 }
 
 /* Before the jump: the other's control words are loaded. */
 static inline void
-arch_prepare(struct arch_ctx *from, const struct arch_ctx *to)
+arch_prepare(struct arch_ctx *from, const struct arch_ctx *to,
+             enum arch_control bits)
 {
-    arch_save_control(from);
+    arch_save_control(from, bits);
     if (__builtin_expect(from->fpucw != to->fpucw || from->mxcsr != to->mxcsr,
                          0))
-        arch_load_control(to);
+        arch_load_control(to, bits);
 }
 
 /* Before the first jump to a context: it starts with our control words. */
 static inline void
-arch_inherit(struct arch_ctx *to, struct arch_ctx *from)
+arch_inherit(struct arch_ctx *to, struct arch_ctx *from, enum arch_control bits)
 {
-    arch_save_control(from);
+    arch_save_control(from, bits);
     to->fpucw = from->fpucw;
     to->mxcsr = from->mxcsr;
 }
