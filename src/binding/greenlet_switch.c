@@ -288,7 +288,7 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
 static inline bool
 may_go_on(const struct thread_record *t, const PyGreenlet *to)
 {
-    return CO_LIKELY(!t->section) || to->pimpl->strand->section == t->section;
+    return to->pimpl->strand->section >= t->section;
 }
 
 /* A new reference to `run`, which the type may override. */

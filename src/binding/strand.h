@@ -155,7 +155,8 @@ struct thread_record {
     struct thread_extra *greenlets; /* NULL until the thread uses any */
 
     /* A section is a call on the thread's own stack; each has a number, and
-     * what may run in it bears that. 0 when there is none. */
+     * what may run in it bears that or a later one: what began since, in
+     * sections that were within it. 0 when there is none. */
     struct strand *occupant; /* of the thread's stack: who has called it last */
     uint64_t section, sections;
 };

@@ -428,6 +428,21 @@ def test_greenlet_that_began_there_goes_on_elsewhere():
     assert begun[0].switch() == "end"
 
 
+def test_greenlet_that_began_in_a_section_within_goes_on():
+    def within():
+        mine = getcurrent()
+        begun.append(greenlet(lambda: (mine.switch("begun"), "end")[1]))
+        return begun[0].switch()
+
+    def called():
+        assert in_greenlet(lambda: on_thread_stack(within)) == "begun"
+        begun[0].parent = getcurrent()
+        return begun[0].switch()
+
+    begun = []
+    assert in_coroutine(lambda: on_thread_stack(called)) == "end"
+
+
 # --- ends -------------------------------------------------------------------------
 
 
