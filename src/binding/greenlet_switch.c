@@ -427,11 +427,12 @@ prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     return true;
 }
 
-/* The one that has called on_thread_stack(), which the thread is in. */
+/* The one that always can go on: that has called on_thread_stack(), if the
+ * thread is in such a call, or the main greenlet. */
 static PyGreenlet *
-occupant(struct thread_record *t, struct greenlet_thread *gt)
+last_heir(const struct thread_record *t, const struct greenlet_thread *gt)
 {
-    const struct strand *s = t->occupant;
+    const struct strand *s = t->occupant ? t->occupant : &t->own;
 
     while (s->caller)
         s = s->caller;
@@ -443,8 +444,7 @@ occupant(struct thread_record *t, struct greenlet_thread *gt)
  * result.
  *
  * That is the parent. If it can't go on (it has no `run`, say) its own parent
- * gets the exception, and so on. A main greenlet can, unless another one has
- * called on_thread_stack(), which then can. */
+ * gets the exception, and so on; at last one that always can. */
 static PyGreenlet *
 successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
           PyObject *result, void **value)
@@ -474,7 +474,7 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
         } else {
             next = heir->pimpl->parent;
             if (!next)
-                next = heir == gt->main ? occupant(t, gt) : gt->main;
+                next = last_heir(t, gt);
         }
         Py_INCREF(next);
         Py_SETREF(heir, next);

@@ -21,8 +21,10 @@
  *   - Who has called it can't yield: its ops are a copy meanwhile, by which
  *     faces that compare them see that it is not what they may suspend.
  *   - await_() looks whether what it would suspend includes the occupant.
- *   - A greenlet may be switched to if it bears the number of the section: the
- *     one that called, and those that began since.
+ *   - A greenlet may be switched to if it bears the number of the section or a
+ *     later one: the one that called, and those that began since.
+ *   - The greenlet that called is held: dropped in a section within its own, it
+ *     would be ended at once, and so go on above what stands there.
  *
  * Thread rule: the GIL.
  */
@@ -103,12 +105,14 @@ call_below(struct thread_record *t, struct strand *s, struct arguments *a)
     const struct strand *above = before ? before : &t->own;
     const struct face_ops *ops = s->ops, copy = *ops;
     uint64_t section = t->section, base_section = base->section;
+    PyObject *held = base->face;
     struct san_ctx san = s->ctx.san;
     struct tstate_limit limit;
     PyObject *result;
 
     if (!can_reach(t, ctx_stack_pointer(&above->ctx)))
         return NULL;
+    Py_XINCREF(held);
     s->ops = &copy;
     t->occupant = s;
     base->section = t->section = ++t->sections;
@@ -122,6 +126,7 @@ call_below(struct thread_record *t, struct strand *s, struct arguments *a)
     t->section = section;
     t->occupant = before;
     s->ops = ops;
+    Py_XDECREF(held); /* not the last reference: it is the current greenlet */
     return result;
 }
 

@@ -488,6 +488,50 @@ def test_dropped_and_collected_meanwhile():
     assert things[0]() is None
 
 
+def test_section_is_over_when_a_greenlet_that_ends_finds_its_heir():
+    """Whose result, which nobody can get, ends it."""
+
+    class Result:
+        def __del__(self):
+            ended.append(caller.switch())
+
+    ended = []
+    main = getcurrent()
+    begun = greenlet(Result, main)
+    caller = greenlet(lambda: main.switch(on_thread_stack(begun.switch)))
+    assert caller.switch() == ()
+    with pytest.raises(GreenletError, match=r"copool\.on_thread_stack"):
+        begun.switch("gone on")
+    assert (ended, begun.dead) == (["gone on"], True)
+
+
+def test_greenlet_that_called_is_not_ended_while_it_must_wait():
+    """A greenlet that was switched to is held by who has done so, until control is
+    back there; so this one goes on when a child of its ends."""
+
+    def caller():
+        main.switch()
+        begun = greenlet(lambda: on_thread_stack(drop), main)
+        try:
+            on_thread_stack(begun.switch)
+        except GreenletError:
+            order.append("goes on")
+
+    def drop():
+        child.parent = main
+        held.clear()
+        gc.collect()
+        order.append("dropped")
+
+    order = []
+    main = getcurrent()
+    held = [greenlet(caller)]
+    held[0].switch()
+    child = greenlet(int, held[0])
+    child.switch()
+    assert order == ["dropped", "goes on"]
+
+
 @CHAINS
 def test_exit_passes_through(chain):
     with pytest.raises(SystemExit):
