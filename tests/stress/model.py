@@ -46,7 +46,27 @@ class Frame:
         self.held: list[Chain] = []
         self.pending: tuple[int, str, Chain | None] | None = None
         self.context_before: dict[str, Any] | None = None
+        self.section: Section | None = None
         self.marker = 0
+
+
+class Section:
+    """A call on the thread's own stack, which control leaves only by its end.
+
+    It goes to greenlets that bear its number or a later one: the one that called, and
+    those that began since.
+    """
+
+    def __init__(self, thread: "Thread") -> None:
+        thread.sections += 1
+        self.number = thread.sections
+        self.occupant, self.greenlet = thread.current, thread.greenlet
+        self.outer, self.before = thread.section, thread.greenlet.section
+        thread.section, self.greenlet.section = self, self.number
+
+    def end(self, thread: "Thread") -> None:
+        assert thread.section is self
+        thread.section, self.greenlet.section = self.outer, self.before
 
 
 class Thread:
@@ -58,7 +78,22 @@ class Thread:
         self.main.frames = [Frame("bottom", 1)]
         self.main.top = self.main
         self.current = self.greenlet = self.main
+        self.section: Section | None = None
+        self.sections = 0
         self.dead = False
+
+    def occupant(self) -> "Chain | None":
+        return self.section.occupant if self.section else None
+
+    def number(self) -> int:
+        return self.section.number if self.section else 0
+
+    def sections_open(self) -> "list[Section]":
+        found, section = [], self.section
+        while section:
+            found.append(section)
+            section = section.outer
+        return found
 
 
 class Chain:
@@ -73,6 +108,7 @@ class Chain:
         self.context: dict[str, Any] = {}
         self.base: dict[str, Any] = {}  # of a call's steps
         self.in_await = False  # a plain one: it has no stack
+        self.section = 0  # of a greenlet: that in which it has begun
         self.freed = self.unsure = self.required = self.unclear = False
 
     def suspended(self) -> bool:
@@ -92,6 +128,14 @@ def follow(thing: Chain, driver: Chain) -> None:
         if chain.context is before:
             chain.context = driver.context
         chain = chain.caller if chain is not thing else None
+
+
+def alive(g: Chain) -> Chain:
+    """The greenlet or, if it is dead, the first of its parents that is not."""
+    while g.finished:
+        assert g.parent
+        g = g.parent
+    return g
 
 
 # Habits, which are numbers below 64, shared with what runs in earnest.
@@ -217,6 +261,8 @@ class Model:
         frame = chain.frames.pop()
         if frame.context_before is not None:
             chain.context = frame.context_before
+        if frame.section:
+            frame.section.end(self.thread)
 
     def leave(self, outcome: tuple[str, Any]) -> None:
         """The innermost call of the running chain returns."""
@@ -235,11 +281,7 @@ class Model:
         elif chain.kind == "G":
             if outcome[0] == "exit" and outcome[1] == "GreenletExit":
                 outcome = ("value", "GreenletExit")
-            heir = chain.parent
-            while heir and not heir.active:
-                heir = heir.parent
-            assert heir
-            self.switch(heir, outcome)
+            self.switch(*self.successor(chain, outcome))
         else:
             caller, chain.caller = chain.caller, None
             assert caller
@@ -247,6 +289,23 @@ class Model:
                 outcome = ("value", ["returned", outcome[1]])
             t.current = caller
             self.deliver(caller, outcome)
+
+    def successor(
+        self, g: Chain, outcome: tuple[str, Any]
+    ) -> tuple[Chain, tuple[str, Any]]:
+        """Who goes on when the greenlet ends, and with what."""
+        heir = g.parent
+        while heir:
+            to = alive(heir)
+            if self.may_go_on(to):
+                return to, outcome
+            outcome = ("value", "error")
+            heir = heir.parent
+        assert self.thread.section
+        return self.thread.section.greenlet, outcome
+
+    def may_go_on(self, g: Chain) -> bool:
+        return not g.active or g.section >= self.thread.number()
 
     def end_thread(self, outcome: tuple[str, Any]) -> None:
         t = self.thread
@@ -290,6 +349,8 @@ class Model:
             if frame.kind == "context":
                 frame.context_before = chain.context
                 chain.context = dict(chain.context)
+            elif frame.kind == "section" and self.is_elsewhere(chain):
+                frame.section = Section(self.thread)
             chain.frames.append(frame)
         elif name == "return":
             self.leave(("value", b))
@@ -353,6 +414,10 @@ class Model:
             limit = min(self.thread.limit, self.position + b)
             self.thread = Thread(self.thread, limit)
             self.threads.append(self.thread)
+
+    def is_elsewhere(self, chain: Chain) -> bool:
+        """Whether it, which runs, is not on the thread's own stack."""
+        return chain.kind != "M" and chain is not self.thread.occupant()
 
     def is_own(self, thing: Chain) -> bool:
         return thing.thread in (None, self.thread) or thing.thread.dead
@@ -466,7 +531,7 @@ class Model:
 
     def do_yield(self, position: int, value: int) -> None:
         co = self.thread.current
-        if co.kind != "C":
+        if co.kind != "C" or co is self.thread.occupant():
             self.refuse(position, "yield", "CoroutineError")
             return
         self.wait(position, "yield", None)
@@ -475,11 +540,11 @@ class Model:
         self.deliver(caller, ("value", value))
 
     def do_await(self, position: int, value: int) -> None:
-        top = self.thread.current
-        b: Chain | None = top
-        while b and b.kind not in "BD":
-            b = b.caller
-        if not b:
+        waits = [self.thread.current]
+        while waits[-1].kind not in "BD" and waits[-1].caller:
+            waits.append(waits[-1].caller)
+        top, b = waits[0], waits[-1]
+        if b.kind not in "BD" or self.thread.occupant() in waits:
             self.refuse(position, "await", "CoroutineError")
             return
         self.wait(position, "await", None)
@@ -498,17 +563,13 @@ class Model:
         self, position: int, name: str, g: Chain, outcome: tuple[str, Any]
     ) -> None:
         t = self.thread
-        if self.home(g) is not t:
+        if self.home(g) is not t or not self.may_go_on(alive(g)):
             self.refuse(position, name, "error")
             return
         self.wait(position, name, g)
         if g.finished and outcome[0] == "exit":
             outcome = ("value", "GreenletExit")
-        to = g
-        while to.finished:
-            assert to.parent
-            to = to.parent
-        self.switch(to, outcome)
+        self.switch(alive(g), outcome)
 
     def switch(self, to: Chain, outcome: tuple[str, Any]) -> None:
         t = self.thread
@@ -519,7 +580,7 @@ class Model:
             assert to.top
             self.deliver(to.top, outcome)
             return
-        to.active, to.thread = True, t
+        to.active, to.thread, to.section = True, t, t.number()
         t.current = to
         if outcome[0] == "value":
             self.begin(to, outcome[1])
@@ -581,6 +642,7 @@ class Model:
                 count += frame.pending is not None and frame.pending[2] is thing
             count += chain.parent is thing and not chain.freed
         count += sum(t.greenlet is thing for t in self.threads if not t.dead)
+        count += sum(section.greenlet is thing for section in self.sections_open())
         return count
 
     def free(self, thing: Chain) -> None:
@@ -616,6 +678,10 @@ class Model:
             for thing in garbage:
                 self.free(thing)
 
+    def sections_open(self) -> list[Section]:
+        """Their greenlets are not ended if they are dropped meanwhile."""
+        return [section for t in self.threads for section in t.sections_open()]
+
     def garbage(self, seen: bool) -> list[Chain]:
         """What nobody refers to but by way of itself.
 
@@ -631,6 +697,7 @@ class Model:
                 if unseen and frame.pending and frame.pending[2]:
                     reached.append(frame.pending[2])
         reached += [t.greenlet for t in self.threads if not t.dead]
+        reached += [section.greenlet for section in self.sections_open()]
         found: set[Chain] = set()
         while reached:
             chain = reached.pop()

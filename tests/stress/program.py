@@ -11,8 +11,9 @@ operation is `[name, a, b]` with two small numbers.
     throw i     raise Boom in it          close i   end it
     yield v     copool.yield_(v)          await v   wait in await_(), or in `await`
     up v        switch to the current greenlet's parent
-    call k f    do what follows inside a call, through C code or in a block (k), with
-                habits f               return v   return from it
+    call k f    do what follows inside a call, through C code, in a block or on the
+                thread's own stack (k), with habits f
+    return v    return from it
     raise       raise Boom here
     hold i      refer to what is in slot i from this frame
     release     no more                   drop i    empty slot i
@@ -41,6 +42,7 @@ CALLS = [
     "with",
     "exec",
     "sub",
+    "section",
 ]
 POLICIES = ["magazine", "release", "mutex", "none"]
 

@@ -370,6 +370,8 @@ class World:
                 call()
         elif kind == "exec":
             exec("call()", {"call": call})
+        elif kind == "section":
+            copool.on_thread_stack(call)
         else:
             re.sub("a", lambda _: str(call()), "a")
         self.answer(frame, position, "call", out[0])
