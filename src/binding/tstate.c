@@ -307,7 +307,11 @@ tstate_enter_stack(PyThreadState *ts, struct tstate_slice *s,
 
 #ifdef CO_COUNTS_ALL_CALLS
     before.max_depth = s->max_depth;
+    before.deeper = other->depth - tstate_depth(ts, s);
+    if (before.deeper < 0)
+        before.deeper = 0;
     set_max_depth(ts, s, other->max_depth);
+    ts->recursion_remaining -= before.deeper;
 #elif defined(CO_COUNTS_C_CALLS)
     (void)s;
     before.c_remaining = ts->c_recursion_remaining;
@@ -326,6 +330,7 @@ tstate_leave_stack(PyThreadState *ts, struct tstate_slice *s,
 {
     (void)s;
 #ifdef CO_COUNTS_ALL_CALLS
+    ts->recursion_remaining += before->deeper;
     set_max_depth(ts, s, before->max_depth);
 #elif defined(CO_COUNTS_C_CALLS)
     ts->c_recursion_remaining = before->c_remaining;

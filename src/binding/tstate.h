@@ -240,6 +240,7 @@ void tstate_share_trace(PyThreadState *ts, const struct tstate_slice *other);
 struct tstate_limit {
 #ifdef CO_COUNTS_ALL_CALLS
     int max_depth;
+    int deeper; /* calls that stand there, but for as many of its own */
 #elif defined(CO_COUNTS_C_CALLS)
     int c_remaining;
 #else

@@ -44,6 +44,12 @@ def awaited(fn):
     return asyncio.run(copool.aio.run_sync(fn))
 
 
+def in_bridge(fn):
+    with pytest.raises(StopIteration) as info:
+        copool.aio.run_sync(fn).send(None)
+    return info.value.value
+
+
 CHAINS = pytest.mark.parametrize("chain", [in_coroutine, in_greenlet, in_task, awaited])
 
 
@@ -223,6 +229,17 @@ def test_limits_are_those_of_the_thread(chain):
     outside = in_thread(most)
     assert inside == after < hosted
     assert hosted == pytest.approx(outside, rel=0.11)
+
+
+@pytest.mark.parametrize("chain", [in_coroutine, in_greenlet, in_bridge])
+def test_recursion_through_it_ends(chain):
+    """Each time in another chain, and all of them on the thread's stack."""
+
+    def recurse():
+        return chain(lambda: on_thread_stack(recurse))
+
+    with pytest.raises((RecursionError, copool.PoolExhausted)):
+        recurse()
 
 
 # --- what may not happen ----------------------------------------------------------
