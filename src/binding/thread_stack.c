@@ -89,6 +89,18 @@ can_reach(const struct thread_record *t, const char *address)
     return false;
 }
 
+/* A greenlet of another library saves the stack from its pointer to where it
+ * began, which must be on the same stack. */
+static PyObject *
+raise_in_foreign_greenlet(struct thread_record *t)
+{
+    PyErr_SetString(t->state->coroutine_error,
+                    "on_thread_stack() in a greenlet of another library, which "
+                    "is a part of the coroutine's stack; put copool's in its "
+                    "place, with copool.greenlet.install()");
+    return NULL;
+}
+
 /* The strand at the bottom of the chain: the thread's own, or a greenlet's. */
 static struct strand *
 bottom(struct strand *s)
@@ -112,6 +124,8 @@ call_below(struct thread_record *t, struct strand *s, struct arguments *a)
 
     if (!can_reach(t, ctx_stack_pointer(&above->ctx)))
         return NULL;
+    if (CO_UNLIKELY(!tstate_is_running(t->ts, &s->root)))
+        return raise_in_foreign_greenlet(t);
     Py_XINCREF(held);
     s->ops = &copy;
     t->occupant = s;

@@ -264,6 +264,36 @@ print(asyncio.run(run_sync(fn)))
 
 
 @pytest.mark.usefixtures("real_greenlet")
+def test_thread_stack_is_refused_in_a_greenlet_of_another_library(python):
+    done = python(
+        REAL
+        + """
+from copool import Coroutine, on_thread_stack
+
+def child():
+    return greenlet.getcurrent().parent.switch(1)
+
+def refused():
+    try:
+        on_thread_stack(child)
+    except copool.CoroutineError as error:
+        return "another library" in str(error)
+
+def own():
+    g = greenlet.greenlet(child)
+    return g.switch(), g.switch(2)
+
+def fn():
+    return greenlet.greenlet(refused).switch(), on_thread_stack(own)
+
+print(Coroutine(fn).enter())
+print(greenlet.greenlet(Coroutine(lambda: on_thread_stack(own)).enter).switch())
+"""
+    )
+    assert (done.lines, done.errors) == (["(True, (1, 2))", "(1, 2)"], "")
+
+
+@pytest.mark.usefixtures("real_greenlet")
 def test_anywhere_mode_refuses_greenlets_of_another_library(python):
     done = python(
         REAL
