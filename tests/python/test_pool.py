@@ -278,8 +278,10 @@ def test_exhausted_inside_a_coroutine(settings):
     assert Coroutine(body).enter() == ["after"]
 
 
-def with_environment(**variables):
-    code = "import copool; print(sorted(copool._core.options().items()))"
+SHOW_OPTIONS = "import copool; print(sorted(copool._core.options().items()))"
+
+
+def with_environment(code=SHOW_OPTIONS, **variables):
     environ = {k: v for k, v in os.environ.items() if not k.startswith("COPOOL_")}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -309,6 +311,32 @@ def test_environment_variables():
         "('max_idle', 0)",
     ):
         assert setting in out
+
+
+# Each of these, imported alone, takes stacks.
+FIRST_STACKS = {
+    "copool": "copool.Coroutine(probe).enter()",
+    "copool.aio": "copool.aio.run(main())",
+    "copool.greenlet": """copool.greenlet.install()
+import greenlet
+greenlet.greenlet(probe).switch()""",
+}
+
+
+@pytest.mark.parametrize("module", FIRST_STACKS)
+def test_the_environment_holds_for_the_first_stack_of_each_face(module):
+    code = f"""
+import sys, {module}
+
+def probe():
+    print(sys.modules["copool._core"].options()["stack_size"])
+
+async def main():
+    probe()
+
+{FIRST_STACKS[module]}"""
+    _, out, err = with_environment(code, COPOOL_STACK_SIZE=str(3 << 20))
+    assert out == f"{3 << 20}\n", err
 
 
 def test_empty_environment_variables_count_as_unset():

@@ -14,6 +14,8 @@ one call, on any loop. The thread rule is asyncio's: a loop and its tasks stay i
 thread.
 """
 
+# The settings of the environment, before the first stack is taken.
+from copool import _settings as _settings
 from copool._core import await_, bridge, can_await, run_sync
 from copool.aio._faces import asyncify, atomic, enter, function, iterate
 from copool.aio._loop import install, installed, run, uninstall
