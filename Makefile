@@ -16,6 +16,7 @@ VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c \
 VENV := .venv/$(VERSION)
 BUILD := build/$(VERSION)
 COMPAT := build/compat/$(VERSION)
+LIBRARIES := build/libraries/$(VERSION)
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PIP := $(RUN) python -m pip --quiet --disable-pip-version-check
 
@@ -36,6 +37,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug debug-quick \
 	debug-untimed ci ci-sid stress stress-debug refusals compat compat-quick \
+	libraries libraries-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
 	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
 
@@ -44,6 +46,7 @@ help:
 	@echo 'make test         install copool into .venv and run all tests'
 	@echo 'make bench        measure copool beside greenlet, generators and threads'
 	@echo 'make compat       run gevent, SQLAlchemy, Celery and others on copool, and their tests'
+	@echo 'make libraries    run fifty libraries, such as numpy and lxml, on its stacks'
 	@echo 'make stress       run random programs on copool for a minute, or SECONDS=3600'
 	@echo 'make lint         check the style and the types'
 	@echo 'make ci           all of it, and more, with every Python found'
@@ -158,9 +161,17 @@ compat compat-quick: $(COMPAT)/.copool
 	@echo 'copool: running other projects on it and on greenlet, with Python $(VERSION)'
 	@$(COMPAT)/bin/python tests/compat $(if $(filter %-quick,$@),--quick) $(ARGS)
 
+# Libraries that nobody here wrote, on its stacks, each in an environment of their own:
+# ARGS=--write puts the results into docs/libraries.md, ARGS='numpy lxml' picks some.
+libraries: $(LIBRARIES)/.copool
+libraries-quick: $(LIBRARIES)-quick/.copool
+libraries libraries-quick:
+	@echo 'copool: running libraries on its stacks, with Python $(VERSION)'
+	@$(<D)/bin/python tests/libraries $(if $(filter %-quick,$@),--quick) $(ARGS)
+
 # With the garbage collector at every allocation: what tests of starting and
 # benchmarking are about is not garbage. These are the slow ones, too.
-SLOW := bench cli compat demo docs example install package run stress
+SLOW := bench cli compat demo docs example install libraries package run stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
@@ -199,7 +210,7 @@ ci: lint
 	@set -e; $(TEST_FOUND)
 	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
 		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
-		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' \
+		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' 'libraries-quick $(NEWEST)' \
 		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
 		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/pairs
 	@$(MAKE) --no-print-directory compat-quick $(NEWEST)
@@ -309,4 +320,28 @@ $(COMPAT)/.copool: $(COMPAT)/.programs $(VENV)/.build $(SOURCES)
 		--config-settings=build-dir=$(BUILD) .
 	@$(COMPAT)/bin/python -m pip --quiet --disable-pip-version-check install \
 		--no-deps --force-reinstall $(COMPAT)/wheel/*.whl
+	@touch $@
+
+WANTED := tests/libraries/requirements
+$(LIBRARIES)/.libraries: $(WANTED).txt $(WANTED)-quick.txt $(VENV)/.empty
+$(LIBRARIES)-quick/.libraries: $(WANTED)-quick.txt $(VENV)/.empty
+$(LIBRARIES)/.libraries $(LIBRARIES)-quick/.libraries:
+	@echo 'copool: installing the libraries that must run on it in $(@D)'
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--no-deps --prefer-binary -r $<
+	@touch $@
+
+# It may be compiled while something else does that: the folder is its own.
+$(LIBRARIES)/.copool: $(LIBRARIES)/.libraries $(VENV)/.build $(SOURCES)
+$(LIBRARIES)-quick/.copool: $(LIBRARIES)-quick/.libraries $(VENV)/.build $(SOURCES)
+$(LIBRARIES)/.copool $(LIBRARIES)-quick/.copool:
+	@echo 'copool: compiling and installing it for them'
+	@rm -rf $(@D)/wheel
+	@mkdir -p $(@D)/build
+	@$(PIP) wheel --no-build-isolation --no-deps --wheel-dir $(@D)/wheel \
+		--config-settings=build-dir=$(@D)/build .
+	@$(@D)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--no-deps --force-reinstall $(@D)/wheel/*.whl
 	@touch $@
