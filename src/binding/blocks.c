@@ -71,6 +71,81 @@ blocks_collect(void)
     release();
 }
 
+/* What the system charges for the stacks of a pool, against that limit. */
+static size_t
+charge(const struct pool *pool, const struct co_pool_stats *s,
+       enum os_limit_name limit)
+{
+    size_t blocks = s->live + s->idle_local + s->idle_shared + s->vacant;
+
+    if (limit == OS_ADDRESS_SPACE || limit == OS_NO_LIMIT)
+        return s->mapped_bytes;
+    return blocks * pool->arena.geometry.stride;
+}
+
+/* The largest of halves, quarters and so on of the pool's stack size of which
+ * twice as many stacks as there are now, and 64 at least, fit below the limit
+ * and leave a quarter for all else; the least that there may be if none does. 0
+ * if that is what the pool has. Where no limit is known, what is in use is
+ * taken for all that there is. */
+static size_t
+stack_size_that_fits(const struct pool *pool, const struct co_pool_stats *s,
+                     const struct os_limit *limit)
+{
+    struct arena_options o = pool->arena.options;
+    size_t least = tstate_least_stack(), taken = charge(pool, s, limit->name);
+    size_t count = s->live > 32 ? 2 * s->live : 64, room = taken;
+    struct geometry g;
+
+    if (limit->name != OS_NO_LIMIT && limit->used < limit->bytes)
+        room += limit->bytes - limit->used;
+    if (o.stack_size <= least)
+        return 0;
+    while ((o.stack_size /= 2) > least)
+        if (geometry_init(&g, &o) && g.stride <= room / 4 * 3 / count)
+            return o.stack_size;
+    return least;
+}
+
+/* In the order of enum os_limit_name: the kernel's limit, and how to raise it.
+ */
+static const char *const limits[OS_LIMITS][2] = {
+    {"", "raise the limit of the process (its control group, "
+         "vm.max_map_count)"},
+    {"the limit on address space (RLIMIT_AS)", "raise it (ulimit -v)"},
+    {"the limit on private memory (RLIMIT_DATA)", "raise it (ulimit -d)"},
+    {"what all processes may ask for (vm.overcommit_memory is 2)",
+     "raise it (vm.overcommit_ratio)"},
+};
+
+static void
+raise_no_memory(struct module_state *state, const struct pool *pool,
+                const struct co_pool_stats *s)
+{
+    const struct geometry *g = &pool->arena.geometry;
+    struct os_limit limit = os_limit_below(g->stride + g->rest);
+    size_t fits = stack_size_that_fits(pool, s, &limit);
+    char bites[160] = "", advice[160] = "";
+
+    if (limit.name != OS_NO_LIMIT)
+        PyOS_snprintf(bites, sizeof bites,
+                      "; %s is %zu KiB, of which %zu are "
+                      "taken",
+                      limits[limit.name][0], limit.bytes / 1024,
+                      limit.used / 1024);
+    if (fits)
+        PyOS_snprintf(advice, sizeof advice,
+                      ", choose smaller stacks with "
+                      "copool.configure(stack_size=%zu) or "
+                      "COPOOL_STACK_SIZE=%zu",
+                      fits, fits);
+    PyErr_Format(state->pool_exhausted,
+                 "no memory for the stack of another coroutine (%zu KiB of "
+                 "address space, with its guard)%s: let coroutines finish, "
+                 "close() them%s, or %s",
+                 g->stride / 1024, bites, advice, limits[limit.name][1]);
+}
+
 void *
 blocks_raise(struct module_state *state, struct pool *pool,
              enum co_status status)
@@ -93,7 +168,8 @@ blocks_raise(struct module_state *state, struct pool *pool,
         PyErr_Format(state->pool_exhausted,
                      "all %zu blocks that the kernel's limit on mappings "
                      "allows are %s: vm.max_map_count is %zu, and a guard "
-                     "page takes two. Let coroutines finish, close() them, "
+                     "that is protected memory takes two. Let coroutines "
+                     "finish, close() them, "
                      "raise the limit (sysctl vm.max_map_count=%zu) and start "
                      "the program again, or use Linux 6.13 or later with "
                      "guard='auto', where guards take none",
@@ -106,13 +182,7 @@ blocks_raise(struct module_state *state, struct pool *pool,
                      "copool.configure(max_blocks=...) or COPOOL_MAX_BLOCKS",
                      o->max_blocks, used);
     else
-        PyErr_Format(state->pool_exhausted,
-                     "no memory for the stack of another coroutine (%zu KiB "
-                     "of address space): let coroutines finish, close() them, "
-                     "lower copool.configure(stack_size=...), or raise the "
-                     "limit of the process (ulimit -v, its control group, "
-                     "vm.max_map_count)",
-                     o->stack_size / 1024);
+        raise_no_memory(state, pool, &s);
     return NULL;
 }
 
@@ -180,12 +250,13 @@ core_configure(PyObject *module, PyObject *args)
 {
     struct co_pool_options o;
     const char *policy, *guard;
-    Py_ssize_t stack_size, batch, max_blocks, max_idle;
+    Py_ssize_t stack_size, batch, max_blocks, max_idle, guard_size;
     enum co_status status;
     int policy_index, index;
 
-    if (!PyArg_ParseTuple(args, "ssnnnn:configure", &policy, &guard,
-                          &stack_size, &batch, &max_blocks, &max_idle))
+    if (!PyArg_ParseTuple(args, "ssnnnnn:configure", &policy, &guard,
+                          &stack_size, &batch, &max_blocks, &max_idle,
+                          &guard_size))
         return NULL;
     if (find_name(policy, policy_name, &index) < 0)
         return PyErr_Format(PyExc_ValueError,
@@ -214,6 +285,15 @@ core_configure(PyObject *module, PyObject *args)
         return PyErr_Format(PyExc_ValueError,
                             "max_idle must not be negative, but is %zd",
                             max_idle);
+    if (guard_size < 0)
+        return PyErr_Format(PyExc_ValueError,
+                            "guard_size must not be negative, but is %zd",
+                            guard_size);
+    if (!guard_size && index != CO_GUARD_NONE)
+        return PyErr_Format(PyExc_ValueError,
+                            "guard_size may be 0 for guard='none' only: with "
+                            "guard=%R it is the bytes of each guard",
+                            PyTuple_GET_ITEM(args, 1));
     acquire();
     o = wanted;
     o.policy = (enum co_policy)policy_index;
@@ -222,6 +302,7 @@ core_configure(PyObject *module, PyObject *args)
     o.batch = (unsigned)batch;
     o.max_blocks = (size_t)max_blocks;
     o.max_idle = (size_t)max_idle;
+    o.guard_size = (size_t)guard_size;
     status = replace(&o);
     release();
     if (status == CO_NO_MEMORY)
@@ -233,8 +314,9 @@ core_configure(PyObject *module, PyObject *args)
     if (status != CO_OK)
         return PyErr_Format(PyExc_ValueError,
                             "the pool can't be configured so: %s "
-                            "(stack_size=%zd may be at most 1 GiB)",
-                            co_status_text(status), stack_size);
+                            "(stack_size=%zd may be at most 1 GiB, "
+                            "guard_size=%zd at most 64 MiB)",
+                            co_status_text(status), stack_size, guard_size);
     Py_RETURN_NONE;
 }
 
@@ -247,10 +329,11 @@ core_options(PyObject *module, PyObject *Py_UNUSED(ignored))
     o = wanted;
     release();
     return Py_BuildValue(
-        "{s:s,s:s,s:n,s:n,s:n,s:n}", "policy", co_policy_name(o.policy),
+        "{s:s,s:s,s:n,s:n,s:n,s:n,s:n}", "policy", co_policy_name(o.policy),
         "guard", co_guard_name(o.guard), "stack_size", (Py_ssize_t)o.stack_size,
         "batch", (Py_ssize_t)o.batch, "max_blocks", (Py_ssize_t)o.max_blocks,
-        "max_idle", (Py_ssize_t)o.max_idle);
+        "max_idle", (Py_ssize_t)o.max_idle, "guard_size",
+        (Py_ssize_t)o.guard_size);
 }
 
 static PyObject *
@@ -270,10 +353,12 @@ core_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
     co_pool_stats(pool, &s);
     release();
     return Py_BuildValue(
-        "{s:s,s:s,s:n,s:I,s:n,s:n,s:K,s:K,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:K,"
+        "{s:s,s:s,s:n,s:n,s:I,s:n,s:n,s:K,s:K,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,"
+        "s:K,"
         "s:K,s:K}",
         "policy", co_policy_name(pool->options.policy), "guard",
-        co_guard_name(s.guard), "stack_size",
+        co_guard_name(s.guard), "guard_size",
+        (Py_ssize_t)pool->arena.geometry.guard_size, "stack_size",
         (Py_ssize_t)pool->arena.geometry.stack_size, "batch", pool->batch,
         "max_blocks", (Py_ssize_t)s.max_blocks, "max_idle",
         (Py_ssize_t)pool->options.max_idle, "created",
@@ -323,7 +408,7 @@ core_check(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyMethodDef functions[] = {
     {"configure", core_configure, METH_VARARGS,
      PyDoc_STR("configure(policy, guard, stack_size, batch, max_blocks, "
-               "max_idle)")},
+               "max_idle, guard_size)")},
     {"options", core_options, METH_NOARGS,
      PyDoc_STR("What configure() was last told, as a dict.")},
     {"stats", core_stats, METH_NOARGS,

@@ -66,6 +66,7 @@ def configure(
     batch: int,
     max_blocks: int,
     max_idle: int,
+    guard_size: int,
     /,
 ) -> None: ...
 def report_overflows(wanted: bool, /) -> bool: ...

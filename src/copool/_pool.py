@@ -22,6 +22,8 @@ class PoolStats:
     policy: Policy
     guard: Guard
     """The guard in force: never `auto`."""
+    guard_size: int
+    """Bytes of each guard: what was asked for, or more; 0 if there are none."""
     stack_size: int
     """Usable bytes of C stack for each coroutine: what was asked for, or more."""
     batch: int
@@ -83,6 +85,7 @@ def configure(
     max_blocks: int | None = None,
     max_idle: int | None = None,
     guard: Guard | None = None,
+    guard_size: int | None = None,
     overflow_report: bool | None = None,
 ) -> None:
     """Change settings of the pool; what is left out stays as it is.
@@ -99,6 +102,9 @@ def configure(
     max_idle: idle blocks that the shared store of `magazine` keeps, for as long as
         they are needed now and then.
     guard: what lies below each stack; `auto` takes the best that there is.
+    guard_size: its bytes, which no frame of C code that is as large can leap over:
+        1 MiB unless set, at most 64 MiB. Crowds do with less; docs/design.md tells
+        what that gives up. 0 is for `guard="none"` only, which ignores it.
     overflow_report: whether C code that runs into the guard of a stack is reported
         on standard error, by a handler of SIGSEGV. True puts that in front of
         handlers that were set since. This one takes effect for all coroutines.
@@ -119,6 +125,7 @@ def configure(
         "max_blocks": max_blocks,
         "max_idle": max_idle,
         "guard": guard,
+        "guard_size": guard_size,
         "overflow_report": overflow_report,
     }
     _settings.apply(

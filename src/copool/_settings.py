@@ -23,6 +23,7 @@ _RANGES = {
     "stack_size": (None, 1 << 30),
     "max_blocks": (1, sys.maxsize),
     "max_idle": (0, sys.maxsize),
+    "guard_size": (0, 64 << 20),
 }
 _TYPES = {"policy": str, "guard": str, "overflow_report": bool}
 
@@ -41,6 +42,7 @@ def apply(changes: "dict[str, Any]") -> None:
             options["batch"],
             options["max_blocks"],
             options["max_idle"],
+            options["guard_size"],
         )
     if report is not None:
         _core.report_overflows(report)
@@ -99,9 +101,13 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
         try:
             apply(changes)
         except ValueError as error:
-            # Each error names its setting first, then the value.
+            # Each error names its setting first, then the value; and the name of one
+            # setting begins with another's.
             text = str(error)
-            wrong = min((n for n in changes if n in text), key=text.index)
+            wrong = min(
+                (name for name in changes if name in text),
+                key=lambda name: (text.index(name), -len(name)),
+            )
             error.add_note(
                 "This setting comes from the environment variable"
                 f" COPOOL_{wrong.upper()}"

@@ -11,6 +11,7 @@
 enum {
     MIN_STACK = 32 * 1024,
     MAX_STACK = 1 << 30,
+    MAX_GUARD = 64 << 20,
     MAX_DATA = 64 << 20,
     /* How the hot page is shared out: this much for the start of the data,
      * the record behind it, and what is left for the top of the stack. */
@@ -18,15 +19,22 @@ enum {
     COLOUR = 64, /* a cache line */
     COLOURS = 16,
     NEAR = 12 * 1024, /* of the stack, below the hot page, is not deep */
+    /* From a block's phase to the next one's, in pages, and how many phases
+     * there are: as many as sets of the address translation cache, or more. */
+    PHASE_STEP = 9,
+    LEAST_PHASES = 128,
+    MOST_PHASES = 255,
+    OPEN_AHEAD = 16, /* blocks that are made accessible at once, at most */
 };
 
 /* Blocks [0, carved) have been handed out at least once; those of them that
  * came back have a bit in vacant[]. A vacant block holds no pages, so what we
- * need to know of it can't be stored in it. */
+ * need to know of it can't be stored in it. Blocks [0, opened) are accessible,
+ * but for their guards, which those that are not carved don't have yet. */
 struct slab {
     struct slab *next, **link; /* in arena->room or arena->full */
     char *base;
-    uint32_t count, carved, vacancies;
+    uint32_t count, opened, carved, vacancies;
     uint64_t vacant[];
 };
 
@@ -40,43 +48,109 @@ round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* Blocks lie close, at odd strides: with an even number of pages the hot pages
+ * of all blocks would compete for a few sets of the address translation cache.
+ */
+static void
+lie_close(struct geometry *g, size_t length)
+{
+    g->stride = length;
+    if (length / g->page % 2 == 0)
+        g->stride += g->page;
+    g->phases = 1;
+    g->first_phase = 0;
+    g->alignment = g->page;
+    g->rest = 0;
+}
+
+/* What a page table maps, of entries of eight bytes. */
+static size_t
+span_of(const struct geometry *g)
+{
+    return g->page / sizeof(uint64_t) * g->page;
+}
+
+/* What lies between the stacks of two blocks and has entries in page tables. A
+ * protected page has none. */
+static size_t
+meeting_size(const struct geometry *g, enum co_guard guard)
+{
+    size_t size = g->page + g->tail;
+
+    return guard == CO_GUARD_MADVISE ? size + g->guard_size : size;
+}
+
+/* Blocks lie where they meet within a span. */
+static void
+lie_in_phases(struct geometry *g, size_t length, size_t meeting)
+{
+    size_t page = g->page, span = span_of(g);
+    size_t places = (span - meeting) / page + 1, spare;
+
+    g->stride = round_up(length + (LEAST_PHASES - 1) * page, span);
+    spare = (g->stride - length) / page + 1;
+    g->phases = MOST_PHASES;
+    if (g->phases > places)
+        g->phases = places;
+    if (g->phases > spare)
+        g->phases = spare;
+    /* So that the steps come by all of them: 9 is 3 times 3. */
+    if (g->phases % 3 == 0)
+        g->phases--;
+    g->first_phase = g->tail + page;
+    g->alignment = g->rest = span;
+}
+
 bool
 geometry_init(struct geometry *g, const struct arena_options *options)
 {
     size_t page = os_page_size();
     size_t record = round_up(options->record_size, 16);
     size_t slack = COLOURS * COLOUR;
-    size_t head, tail;
+    bool guarded = options->guard != CO_GUARD_NONE;
+    size_t head, length, meeting, span;
 
     if (options->stack_size < MIN_STACK || options->stack_size > MAX_STACK ||
         options->data_size > MAX_DATA || record < sizeof(struct block) ||
-        record > page - HOT_DATA - 2 * slack)
+        record > page - HOT_DATA - 2 * slack ||
+        (guarded && (!options->guard_size || options->guard_size > MAX_GUARD)))
         return false;
     g->page = page;
-    g->guard_size = options->guard == CO_GUARD_NONE ? 0 : page;
+    g->guard_size = guarded ? round_up(options->guard_size, page) : 0;
     g->record_size = record;
     g->data_size = options->data_size;
     g->colours = COLOURS;
 
     /* The record moves down by a colour, so the stack is shortest and the
      * data longest for the last colour. head: bytes of the hot page below the
-     * record, for the first colour; tail: bytes above it in whole pages. */
+     * record, for the first colour. */
     head = page - record - (options->data_size ? HOT_DATA : 0);
-    tail = 0;
+    g->tail = 0;
     if (options->data_size > HOT_DATA)
-        tail = round_up(options->data_size - HOT_DATA, page);
-    g->hot_offset =
-        g->guard_size + round_up(options->stack_size - (head - slack), page);
-    g->stride = g->hot_offset + page + tail;
+        g->tail = round_up(options->data_size - HOT_DATA, page);
+    length = g->guard_size +
+             round_up(options->stack_size - (head - slack), page) + page +
+             g->tail;
 
-    /* With an even number of pages the hot pages of all blocks would compete
-     * for a few sets of the address translation cache. */
-    if (g->stride / page % 2 == 0) {
-        g->hot_offset += page;
-        g->stride += page;
-    }
-    g->stack_size = g->hot_offset + head - slack - g->guard_size;
+    meeting = meeting_size(g, options->guard);
+    span = span_of(g);
+    if (length > span + span / 4 && meeting > span / 4 &&
+        meeting <= span - LEAST_PHASES * page)
+        lie_in_phases(g, length, meeting);
+    else
+        lie_close(g, length);
+    g->stack_size = g->stride - (g->phases - 1) * page - g->guard_size -
+                    g->tail - page + head - slack;
     return true;
+}
+
+/* Where a block begins, with its guard; and so where the one before it ends. */
+static char *
+begin_of(const struct geometry *g, const struct slab *slab, size_t index)
+{
+    size_t phase = index * PHASE_STEP % g->phases * g->page;
+
+    return slab->base + index * g->stride + g->first_phase + phase;
 }
 
 static struct block *
@@ -84,9 +158,15 @@ block_at(const struct geometry *g, const struct slab *slab, uint32_t index)
 {
     size_t head = g->page - g->record_size - (g->data_size ? HOT_DATA : 0);
     size_t colour = index % g->colours * COLOUR;
+    char *hot = begin_of(g, slab, (size_t)index + 1) - g->tail - g->page;
 
-    return (struct block *)(slab->base + index * g->stride + g->hot_offset +
-                            head - colour);
+    return (struct block *)(hot + head - colour);
+}
+
+static size_t
+slab_size(const struct geometry *g, uint32_t count)
+{
+    return count * g->stride + g->rest;
 }
 
 /* --- slabs -------------------------------------------------------------- */
@@ -143,21 +223,35 @@ slab_is_empty(const struct slab *slab)
     return slab->carved == slab->vacancies;
 }
 
-/* Where address space is limited, smaller slabs may still fit. */
+/* Of what address space there may be, a slab is a small part: the program needs
+ * some as well. */
+static uint32_t
+slab_count(const struct arena *arena)
+{
+    size_t most = os_address_space() / 16 / arena->geometry.stride;
+
+    if (most >= arena->next_slab)
+        return arena->next_slab;
+    return most ? (uint32_t)most : 1;
+}
+
+/* Where there is little address space left, smaller slabs may still fit. */
 static struct slab *
 slab_map(struct arena *arena)
 {
-    uint32_t count = arena->next_slab;
+    const struct geometry *g = &arena->geometry;
+    uint32_t count = slab_count(arena);
 
     for (; count; count /= 2) {
-        size_t size = count * arena->geometry.stride;
+        size_t size = slab_size(g, count);
         size_t bits = round_up(count, WORD) / 8; /* bytes */
         struct slab *slab = malloc(sizeof *slab + bits);
 
         if (!slab)
             continue;
         /* calloc() passes glibc's cache of small sizes by. */
-        *slab = (struct slab){.base = os_map(size), .count = count};
+        *slab = (struct slab){.base = os_reserve(size, g->alignment),
+                              .count = count};
         memset(slab->vacant, 0, bits);
         if (!slab->base) {
             free(slab);
@@ -176,7 +270,7 @@ slab_map(struct arena *arena)
 static void
 slab_unmap(struct arena *arena, struct slab *slab)
 {
-    size_t size = slab->count * arena->geometry.stride;
+    size_t size = slab_size(&arena->geometry, slab->count);
 
     if (!os_unmap(slab->base, size))
         return;
@@ -209,7 +303,7 @@ unmap_all(struct arena *arena, struct slab *slab)
 
     for (; slab; slab = next) {
         next = slab->next;
-        (void)os_unmap(slab->base, slab->count * arena->geometry.stride);
+        (void)os_unmap(slab->base, slab_size(&arena->geometry, slab->count));
         free(slab);
     }
 }
@@ -222,29 +316,72 @@ arena_fini(struct arena *arena)
     pthread_mutex_destroy(&arena->lock);
 }
 
+/* Makes the next n blocks accessible. With the last of them goes what is left
+ * of the slab, which so is one mapping. But a guard that is protected memory
+ * stays as the slab was mapped. */
+static bool
+open_blocks(const struct arena *arena, const struct slab *slab, uint32_t n)
+{
+    const struct geometry *g = &arena->geometry;
+    uint32_t end = slab->opened + n;
+    char *low = begin_of(g, slab, slab->opened), *high = begin_of(g, slab, end);
+
+    if (arena->options.guard == CO_GUARD_MPROTECT) {
+        low += g->guard_size;
+    } else {
+        if (!slab->opened)
+            low = slab->base;
+        if (end == slab->count)
+            high = slab->base + slab_size(g, slab->count);
+    }
+    return os_open(low, (size_t)(high - low));
+}
+
+/* One or more of them, in order, so that they stay one mapping: as many as the
+ * slab has open already, up to a few, since a system call for each would cost
+ * as much as its guard. Where that is more than there may be, fewer. */
+static bool
+slab_open(const struct arena *arena, struct slab *slab)
+{
+    uint32_t n = slab->opened < OPEN_AHEAD ? slab->opened : OPEN_AHEAD;
+
+    if (n > slab->count - slab->opened)
+        n = slab->count - slab->opened;
+    if (!n || arena->options.guard == CO_GUARD_MPROTECT)
+        n = 1;
+    for (; n; n /= 2) {
+        if (open_blocks(arena, slab, n)) {
+            slab->opened += n;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Memory that the program has locked can't have a guard region, which would
- * take its pages away; a protected page it can have, at the price of two
- * mappings. It may be all of a slab or a part, by a mlockall() meanwhile. */
+ * take its pages away; it can be protected, at the price of two mappings. What
+ * is opened is not locked, but a mlockall() may come before the guard. */
 static bool
 guard(const struct arena *arena, char *low)
 {
     size_t size = arena->geometry.guard_size;
-    enum co_guard kind = arena->options.guard;
 
-    return !size || os_guard(low, size, kind) ||
-           (kind == CO_GUARD_MADVISE && errno == EINVAL &&
-            os_guard(low, size, CO_GUARD_MPROTECT));
+    return arena->options.guard != CO_GUARD_MADVISE ||
+           os_guard(low, size, CO_GUARD_MADVISE) ||
+           (errno == EINVAL && os_guard(low, size, CO_GUARD_MPROTECT));
 }
 
 /* A block that was never out: its guard is made now, not when the slab was
- * mapped, so that a slab costs one system call. */
+ * mapped, so that a slab costs one system call, and a fork() copies no guards
+ * that nobody needs. */
 static struct block *
 carve(struct arena *arena, struct slab *slab)
 {
     const struct geometry *g = &arena->geometry;
-    char *low = slab->base + slab->carved * g->stride;
 
-    if (!guard(arena, low))
+    if (slab->carved == slab->opened && !slab_open(arena, slab))
+        return NULL;
+    if (!guard(arena, begin_of(g, slab, slab->carved)))
         return NULL;
     return block_at(g, slab, slab->carved++);
 }
@@ -290,7 +427,7 @@ take_locked(struct arena *arena, enum co_status *status)
 
     block->slab = slab;
     block->index = index;
-    block->low = slab->base + index * g->stride + g->guard_size;
+    block->low = begin_of(g, slab, index) + g->guard_size;
     block->data = (char *)block + g->record_size;
     block->san_id = san_stack_new(block->low, block_stack_top(block));
     return block;
@@ -313,12 +450,12 @@ arena_give(struct arena *arena, struct block *block)
     const struct geometry *g = &arena->geometry;
     struct slab *slab = block->slab;
     uint32_t index = block->index;
-    char *low = block->low;
+    char *low = block->low, *end = block->data + block_data_size(g, block);
     bool discarded = true;
 
     san_stack_gone(block->san_id);
     if (arena->options.keep_empty)
-        discarded = os_discard(low, g->stride - g->guard_size);
+        discarded = os_discard(low, (size_t)(end - low));
 
     pthread_mutex_lock(&arena->lock);
     CO_ASSERT(arena->out > 0 && slab->vacancies < slab->carved);
@@ -339,7 +476,8 @@ void
 arena_discard_deep(struct arena *arena, struct block *block)
 {
     const struct geometry *g = &arena->geometry;
-    size_t stack = g->hot_offset - g->guard_size;
+    size_t in_page = (uintptr_t)block & (g->page - 1);
+    size_t stack = (size_t)((char *)block - in_page - block->low);
     size_t near = round_up(NEAR, g->page);
     bool discarded;
 
@@ -401,7 +539,8 @@ check_slabs(struct slab *const *list, bool full, size_t *slabs, size_t *out,
 
     for (slab = *list; slab; list = &slab->next, slab = slab->next) {
         if (slab->link != list || slab_is_full(slab) != full ||
-            slab->carved > slab->count || slab->vacancies > slab->carved ||
+            slab->opened > slab->count || slab->carved > slab->opened ||
+            slab->vacancies > slab->carved ||
             slab->vacancies != count_vacant(slab))
             return false;
         ++*slabs;

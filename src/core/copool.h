@@ -68,7 +68,7 @@ const char *co_policy_name(enum co_policy policy);
 enum co_guard {
     CO_GUARD_AUTO,     /* the first of the next two that the kernel has */
     CO_GUARD_MADVISE,  /* a guard region, which costs no mapping (Linux 6.13) */
-    CO_GUARD_MPROTECT, /* a protected page: two mappings a stack */
+    CO_GUARD_MPROTECT, /* protected memory: two mappings a stack */
     CO_GUARD_NONE,     /* nothing: an overflow corrupts memory */
     CO_GUARD_COUNT
 };
@@ -82,6 +82,9 @@ struct co_pool_options {
     enum co_policy policy;
     enum co_guard guard;
     size_t stack_size;  /* usable, rounded up to pages; at least 32 KiB */
+    size_t guard_size;  /* rounded up to pages; at most 64 MiB. A frame that is
+                           no larger can't leap over the guard. Not zero, but
+                           for CO_GUARD_NONE, which has no use for it */
     unsigned batch;     /* blocks moved between thread and shared pool at once,
                            and the reuse threshold; 1 to 4096, and at most a
                            sixteenth of max_blocks and what a store keeps */

@@ -2,15 +2,20 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "san.h"
 
 /* Values of the kernel's interface that older C libraries don't know. */
 #ifndef MADV_GUARD_INSTALL
@@ -39,19 +44,72 @@ os_page_size(void)
     return size;
 }
 
+static void *
+map(size_t size, int protection)
+{
+    void *base =
+        mmap(NULL, size, protection,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+
+    return base == MAP_FAILED ? NULL : base;
+}
+
+/* Both only improve matters: without them the mapping works as well. */
+static void *
+improve(void *base, size_t size)
+{
+    if (base) {
+        (void)madvise(base, size, MADV_NOHUGEPAGE);
+        (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, base, size, "copool");
+    }
+    return base;
+}
+
 void *
 os_map(size_t size)
 {
-    void *base =
-        mmap(NULL, size, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    return improve(map(size, PROT_READ | PROT_WRITE), size);
+}
 
-    if (base == MAP_FAILED)
+/* NULL if there is no room. What the kernel refuses to unmap of what is too
+ * much stays as address space. */
+static char *
+map_aligned(size_t size, size_t alignment)
+{
+    char *low = map(size + alignment, PROT_NONE);
+    size_t below;
+
+    if (!low)
         return NULL;
-    /* Both only improve matters: without them the mapping works as well. */
-    (void)madvise(base, size, MADV_NOHUGEPAGE);
-    (void)prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, base, size, "copool");
-    return base;
+    below = alignment - (uintptr_t)low % alignment;
+    (void)munmap(low, below);
+    if (below < alignment)
+        (void)munmap(low + below + size, alignment - below);
+    return low + below;
+}
+
+/* Kernels align a large mapping to what a huge page would need if its size is a
+ * multiple of that, so the first may be right. */
+void *
+os_reserve(size_t size, size_t alignment)
+{
+    char *base = map(size, PROT_NONE), *aligned;
+
+    if (base && (uintptr_t)base % alignment) {
+        aligned = map_aligned(size, alignment);
+        if (aligned) {
+            (void)munmap(base, size);
+            base = aligned;
+        }
+    }
+    return improve(base, size);
+}
+
+bool
+os_open(void *low, size_t size)
+{
+    (void)munlock(low, size);
+    return mprotect(low, size, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool
@@ -91,6 +149,8 @@ has_madvise_guard(void)
     static _Atomic(int) known; /* 0 not asked, 1 yes, -1 no */
     int answer = atomic_load_explicit(&known, memory_order_relaxed);
 
+    if (!san_knows_guard_regions())
+        return false;
     if (!answer) {
         size_t size = os_page_size();
         void *page = os_map(size);
@@ -131,17 +191,33 @@ os_discard(void *low, size_t size)
     return done;
 }
 
+enum { FILE_MAX = 4096 };
+
+/* The beginning of a file of the kernel's. Allocates nothing, since it is asked
+ * where memory is short. False if there is no such file. */
+static bool
+read_file(const char *path, char text[static FILE_MAX])
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (file < 0)
+        return false;
+    n = read(file, text, FILE_MAX - 1);
+    close(file);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
 size_t
 os_max_mappings(void)
 {
-    size_t max = 65530; /* the kernel's default, if /proc is not mounted */
-    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+    char text[FILE_MAX];
+    size_t max;
 
-    if (file) {
-        if (fscanf(file, "%zu", &max) != 1)
-            max = 65530;
-        fclose(file);
-    }
+    if (!read_file("/proc/sys/vm/max_map_count", text) ||
+        sscanf(text, "%zu", &max) != 1)
+        return 65530; /* the kernel's default, if /proc is not mounted */
     return max;
 }
 
@@ -163,6 +239,91 @@ size_t
 os_memory(void)
 {
     return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}
+
+/* SIZE_MAX if there is none. */
+static size_t
+limit_of(int resource)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return limit.rlim_cur;
+}
+
+size_t
+os_address_space(void)
+{
+    return limit_of(RLIMIT_AS);
+}
+
+/* What this process has of address space and of data, both 0 if unknown. */
+static void
+read_usage(size_t *address_space, size_t *data)
+{
+    char text[FILE_MAX];
+
+    *address_space = *data = 0;
+    if (!read_file("/proc/self/statm", text) ||
+        sscanf(text, "%zu %*s %*s %*s %*s %zu", address_space, data) != 2)
+        *address_space = *data = 0;
+    *address_space *= os_page_size();
+    *data *= os_page_size();
+}
+
+static bool
+system_promises_no_more_than_it_has(void)
+{
+    char text[FILE_MAX];
+
+    return read_file("/proc/sys/vm/overcommit_memory", text) && *text == '2';
+}
+
+/* A number of KiB in bytes, or `unknown`. */
+static size_t
+memory_info(const char *text, const char *name, size_t unknown)
+{
+    const char *found = strstr(text, name);
+    size_t kib;
+
+    if (!found || sscanf(found + strlen(name), ": %zu", &kib) != 1)
+        return unknown;
+    return kib * 1024;
+}
+
+/* What the system may promise and has promised. */
+static void
+read_commitment(size_t *limit, size_t *used)
+{
+    char text[FILE_MAX];
+
+    if (!read_file("/proc/meminfo", text))
+        *text = '\0';
+    *limit = memory_info(text, "CommitLimit", SIZE_MAX);
+    *used = memory_info(text, "Committed_AS", 0);
+}
+
+struct os_limit
+os_limit_below(size_t size)
+{
+    struct os_limit limits[OS_LIMITS] = {
+        [OS_ADDRESS_SPACE] = {.bytes = limit_of(RLIMIT_AS)},
+        [OS_DATA] = {.bytes = limit_of(RLIMIT_DATA)},
+        [OS_COMMITMENT] = {.bytes = SIZE_MAX},
+    };
+    enum os_limit_name name;
+
+    read_usage(&limits[OS_ADDRESS_SPACE].used, &limits[OS_DATA].used);
+    if (system_promises_no_more_than_it_has())
+        read_commitment(&limits[OS_COMMITMENT].bytes,
+                        &limits[OS_COMMITMENT].used);
+    for (name = OS_LIMITS - 1; name > OS_NO_LIMIT; name--)
+        if (limits[name].bytes < SIZE_MAX &&
+            limits[name].used + size > limits[name].bytes)
+            limits[OS_NO_LIMIT] =
+                (struct os_limit){name, limits[name].bytes, limits[name].used};
+    return limits[OS_NO_LIMIT];
 }
 
 uint64_t

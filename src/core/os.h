@@ -33,6 +33,17 @@ size_t os_page_size(void);
  * "copool" in /proc/self/maps. NULL if refused. */
 void *os_map(size_t size);
 
+/* The same, not to be accessed before os_open(). Until then it costs address
+ * space and nothing that is counted otherwise. Aligned, which is a power of
+ * two, unless there is no room for that. */
+void *os_reserve(size_t size, size_t alignment);
+
+/* Makes a range of what os_reserve() returned readable and writable, and has it
+ * not locked in memory, whatever mlockall() said: else all of it would be
+ * brought there, which for a stack is a thousand times what it needs. False if
+ * refused for a limit on memory or mappings. */
+bool os_open(void *low, size_t size);
+
 /* False if refused, which the kernel does when the range lies in the middle of
  * a mapping and there may be no more of these. Then all is as before, but the
  * pages of the range are given back as by os_discard(). */
@@ -63,6 +74,26 @@ void *os_stack_top(unsigned long thread);
 
 /* The size of the machine's memory. */
 size_t os_memory(void);
+
+/* The address space that this process may have, if that is limited (RLIMIT_AS),
+ * or SIZE_MAX. */
+size_t os_address_space(void);
+
+enum os_limit_name {
+    OS_NO_LIMIT,      /* none that is known */
+    OS_ADDRESS_SPACE, /* RLIMIT_AS */
+    OS_DATA,          /* RLIMIT_DATA: private memory that can be written */
+    OS_COMMITMENT,    /* vm.overcommit_memory is 2: that of all processes */
+    OS_LIMITS
+};
+
+struct os_limit {
+    enum os_limit_name name;
+    size_t bytes, used; /* unspecified for none */
+};
+
+/* The first limit that refuses so many bytes more. */
+struct os_limit os_limit_below(size_t size);
 
 /* Milliseconds since some moment, to within ten; never 0. Makes no system call.
  */

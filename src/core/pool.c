@@ -323,6 +323,7 @@ co_pool_options_init(struct co_pool_options *options)
         .policy = CO_POLICY_MAGAZINE,
         .guard = CO_GUARD_AUTO,
         .stack_size = 256 * 1024,
+        .guard_size = 1024 * 1024, /* the kernel's own for a thread's stack */
         .batch = 64,
         .max_idle = 4096,
         .idle_ms = 250,
@@ -389,6 +390,7 @@ co_pool_create(const struct co_pool_options *options, co_pool **result)
                           .record_size = o.record_size,
                           .data_size = o.data_size,
                           .guard = o.guard,
+                          .guard_size = o.guard_size,
                           .max_blocks = o.max_blocks,
                           .first_slab = o.policy == CO_POLICY_NONE ? 1 : 64,
                           .last_slab = o.policy == CO_POLICY_NONE ? 1 : 1 << 11,

@@ -7,6 +7,7 @@
 #ifndef COPOOL_SAN_H
 #define COPOOL_SAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #if defined(__has_feature)
@@ -170,6 +171,18 @@ san_gone(struct san_ctx *ctx)
 #endif
 #ifdef CO_TSAN
     __tsan_destroy_fiber(ctx->fiber);
+#endif
+}
+
+/* Whether memory may be a guard region. Valgrind takes it for what can be read,
+ * and reads it itself where a stack ends. */
+static inline bool
+san_knows_guard_regions(void)
+{
+#ifdef CO_VALGRIND
+    return !RUNNING_ON_VALGRIND;
+#else
+    return true;
 #endif
 }
 

@@ -111,6 +111,11 @@ bool child_killed(int status, int signal);
 /* In a child: a fault in [low, high) ends it with this exit status, from any
  * depth of stack; elsewhere the fault kills it. */
 enum { FAULTED_THERE = 42 };
+
+/* Whether it was. Valgrind knows of an access to memory that was mapped without
+ * any, and then puts the code for an error in the place of a child's (see the
+ * Makefile). */
+bool child_faulted_there(int status);
 void fault_expected(const char *low, const char *high);
 
 /* --- memory ------------------------------------------------------------- */

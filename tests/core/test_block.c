@@ -2,9 +2,11 @@
  *
  * The layout of a block, and the arena that maps slabs of them.
  */
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "block.h"
 #include "ctx.h"
@@ -21,6 +23,7 @@ small_options(void)
         .stack_size = 32 * KIB,
         .record_size = DEFAULT_RECORD,
         .guard = CO_GUARD_NONE,
+        .guard_size = os_page_size(),
         .max_blocks = 1 << 20,
         .first_slab = 4,
         .last_slab = 16,
@@ -72,7 +75,13 @@ block_begin(const struct block *block)
 static char *
 block_end(const struct block *block)
 {
-    return block_begin(block) + arena.geometry.stride;
+    return block->data + block_data_size(&arena.geometry, block);
+}
+
+static size_t
+block_size(const struct block *block)
+{
+    return (size_t)(block_end(block) - block_begin(block));
 }
 
 static char *
@@ -92,25 +101,32 @@ check_block(const struct arena_options *o, struct block *block)
     char *top = block_stack_top(block), *end_of_data = block_end(block);
     char *data = block->data;
 
+    EXPECT((uintptr_t)end_of_data % g->page == 0);
+
     EXPECT_EQ((uintptr_t)block % 16, 0);
     EXPECT_EQ((uintptr_t)data % 16, 0);
     EXPECT(block->low > block_begin(block) || !g->guard_size);
     EXPECT((size_t)(top - block->low) >= g->stack_size);
     EXPECT((size_t)(data - (char *)block) >= o->record_size);
-    EXPECT_EQ(block_data_size(g, block), end_of_data - data);
     EXPECT(block_data_size(g, block) >= o->data_size);
 
     /* The hot page holds the top of the stack, the record and the first of
      * the data. */
     EXPECT(page_of(top - 64) == page_of(block));
     EXPECT(page_of(data - 1) == page_of(block));
-    EXPECT(page_of(block) == block_begin(block) + g->hot_offset);
+    EXPECT(page_of(block) == end_of_data - g->tail - g->page);
     if (o->data_size)
         EXPECT(page_of(data + 64) == page_of(block));
 
     block->low[0] = top[-1] = 1;
     if (o->data_size)
         data[0] = end_of_data[-1] = 1;
+}
+
+static bool
+lies_close(const struct geometry *g)
+{
+    return g->phases == 1;
 }
 
 static void
@@ -124,10 +140,16 @@ check_geometry(const struct arena_options *o)
     begin(o);
     g = &arena.geometry;
     EXPECT_EQ(g->stride % g->page, 0);
-    EXPECT_EQ(g->stride / g->page % 2, 1);
-    EXPECT_EQ(g->guard_size, o->guard == CO_GUARD_NONE ? 0 : g->page);
+    EXPECT_EQ(g->guard_size % g->page, 0);
+    EXPECT(o->guard == CO_GUARD_NONE
+               ? g->guard_size == 0
+               : g->guard_size >= o->guard_size &&
+                     g->guard_size - o->guard_size < g->page);
     EXPECT(g->stack_size >= o->stack_size);
-    EXPECT(g->stack_size < o->stack_size + 3 * g->page);
+    if (lies_close(g)) {
+        EXPECT_EQ(g->stride / g->page % 2, 1);
+        EXPECT(g->stack_size < o->stack_size + 3 * g->page);
+    }
     for (i = 0; i < 33; i++) {
         size_t colour;
 
@@ -156,7 +178,14 @@ geometry_holds_for_all_sizes(void)
                                      513, 768};
     static const size_t datas[] = {0,    1,     1280,      1281,
                                    4096, 16384, 16384 + 8, (size_t)64 << 20};
-    static const enum co_guard guards[] = {CO_GUARD_NONE, CO_GUARD_MPROTECT};
+    static const struct {
+        enum co_guard kind;
+        size_t size;
+    } guards[] = {{CO_GUARD_NONE, 0},
+                  {CO_GUARD_MPROTECT, 1},
+                  {CO_GUARD_MPROTECT, 1 << 20},
+                  {CO_GUARD_MADVISE, (1 << 20) + 1}};
+    size_t n = test_guard_faults(CO_GUARD_MADVISE) ? 4 : 3;
     struct arena_options o = small_options();
     size_t s, r, d, g, failed = 0;
 
@@ -164,39 +193,136 @@ geometry_holds_for_all_sizes(void)
     for (s = 0; s < sizeof stacks / sizeof *stacks; s++)
         for (r = 0; r < sizeof records / sizeof *records; r++)
             for (d = 0; d < sizeof datas / sizeof *datas; d++)
-                for (g = 0; g < 2; g++) {
+                for (g = 0; g < n; g++) {
                     struct geometry geometry;
 
                     o.stack_size = stacks[s];
                     o.record_size = records[r];
                     o.data_size = datas[d];
-                    o.guard = guards[g];
+                    o.guard = guards[g].kind;
+                    o.guard_size = guards[g].size;
                     if (!geometry_init(&geometry, &o))
                         failed++;
-                    else if (!under_emulator() || geometry.stride < 2 * MIB)
+                    else if (geometry.stride < 2 * MIB ||
+                             !(under_emulator() || under_valgrind()))
                         check_geometry(&o);
                 }
     EXPECT_EQ(failed, 0);
+}
+
+/* What a page table maps: an entry has eight bytes. */
+static size_t
+span(void)
+{
+    return os_page_size() / 8 * os_page_size();
+}
+
+static bool
+is_close(size_t stack_size, enum co_guard guard, size_t guard_size)
+{
+    struct arena_options o = small_options();
+    struct geometry g;
+
+    o.data_size = 16 * KIB;
+    o.stack_size = stack_size;
+    o.guard = guard;
+    o.guard_size = guard_size;
+    REQUIRE(geometry_init(&g, &o));
+    return lies_close(&g);
+}
+
+/* Only where hot page and guard would often lie in two page tables. */
+static void
+only_long_blocks_with_wide_guards_have_phases(void)
+{
+    size_t half = span() / 2;
+
+    EXPECT(!is_close(4 * span(), CO_GUARD_MADVISE, half));
+    EXPECT(!is_close(span(), CO_GUARD_MADVISE, half));
+    EXPECT(is_close(half / 2, CO_GUARD_MADVISE, half));
+    EXPECT(is_close(half + half / 4, CO_GUARD_MADVISE, half));
+    EXPECT(is_close(4 * span(), CO_GUARD_MADVISE, half / 8));
+    EXPECT(is_close(4 * span(), CO_GUARD_MADVISE, 2 * half));
+    EXPECT(is_close(4 * span(), CO_GUARD_MPROTECT, half));
+    EXPECT(is_close(4 * span(), CO_GUARD_NONE, half));
+}
+
+/* Of long blocks, so many that each phase comes twice. */
+static struct arena_options
+long_options(void)
+{
+    struct arena_options o = small_options();
+
+    o.stack_size = 4 * span();
+    o.data_size = 16 * KIB;
+    o.guard = CO_GUARD_MADVISE;
+    o.guard_size = span() / 2;
+    o.first_slab = o.last_slab = 512;
+    return o;
+}
+
+/* Hot page, tail and the next one's guard are in one page table, at as many
+ * places as there are sets of the address translation cache, or more, and those
+ * of neighbours are not in the same. */
+static void
+long_blocks_meet_within_a_page_table(void)
+{
+    struct arena_options o = long_options();
+    static bool seen[1 << 14];
+    struct block *block, *before = NULL;
+    size_t n, places = 0, shortest = SIZE_MAX;
+
+    if (!test_guard_faults(CO_GUARD_MADVISE) || under_emulator() ||
+        under_valgrind()) {
+        test_skip("guards of this kind don't fault here (an old kernel, or an "
+                  "emulator), or a tool notes down every page");
+        return;
+    }
+    begin(&o);
+    for (n = 0; n < 512; n++, before = block) {
+        char *hot, *end;
+        size_t place;
+
+        block = take();
+        check_block(&o, block);
+        hot = page_of(block);
+        end = block_end(block) + o.guard_size;
+        if ((size_t)(block_stack_top(block) - block->low) < shortest)
+            shortest = (size_t)(block_stack_top(block) - block->low);
+        if (before)
+            EXPECT(block_begin(block) == block_end(before));
+        EXPECT_EQ((uintptr_t)hot / span(), (uintptr_t)(end - 1) / span());
+        place = (uintptr_t)hot % span() / os_page_size();
+        places += !seen[place];
+        seen[place] = true;
+    }
+    EXPECT(places >= 128);
+    EXPECT(shortest >= arena.geometry.stack_size);
+    EXPECT_EQ(arena.slab_count, 1);
+    end();
 }
 
 static void
 impossible_sizes_are_refused(void)
 {
     static const struct {
-        size_t stack, record, data;
+        size_t stack, record, data, guard;
     } bad[] = {
-        {0, DEFAULT_RECORD, 0},
-        {32 * KIB - 1, DEFAULT_RECORD, 0},
-        {((size_t)1 << 30) + 1, DEFAULT_RECORD, 0},
-        {SIZE_MAX, DEFAULT_RECORD, 0},
-        {32 * KIB, 0, 0},
-        {32 * KIB, sizeof(struct block) - 16, 0},
-        {32 * KIB, 64 * KIB, 0},
-        {32 * KIB, SIZE_MAX, 0},
-        {32 * KIB, SIZE_MAX - 14, 0},
-        {32 * KIB, SIZE_MAX / 2, 0},
-        {32 * KIB, DEFAULT_RECORD, ((size_t)64 << 20) + 1},
-        {32 * KIB, DEFAULT_RECORD, SIZE_MAX},
+        {0, DEFAULT_RECORD, 0, 4096},
+        {32 * KIB - 1, DEFAULT_RECORD, 0, 4096},
+        {((size_t)1 << 30) + 1, DEFAULT_RECORD, 0, 4096},
+        {SIZE_MAX, DEFAULT_RECORD, 0, 4096},
+        {32 * KIB, 0, 0, 4096},
+        {32 * KIB, sizeof(struct block) - 16, 0, 4096},
+        {32 * KIB, 64 * KIB, 0, 4096},
+        {32 * KIB, SIZE_MAX, 0, 4096},
+        {32 * KIB, SIZE_MAX - 14, 0, 4096},
+        {32 * KIB, SIZE_MAX / 2, 0, 4096},
+        {32 * KIB, DEFAULT_RECORD, ((size_t)64 << 20) + 1, 4096},
+        {32 * KIB, DEFAULT_RECORD, SIZE_MAX, 4096},
+        {32 * KIB, DEFAULT_RECORD, 0, 0},
+        {32 * KIB, DEFAULT_RECORD, 0, ((size_t)64 << 20) + 1},
+        {32 * KIB, DEFAULT_RECORD, 0, SIZE_MAX},
     };
     struct arena_options o = small_options();
     size_t i;
@@ -205,8 +331,15 @@ impossible_sizes_are_refused(void)
         o.stack_size = bad[i].stack;
         o.record_size = bad[i].record;
         o.data_size = bad[i].data;
+        o.guard_size = bad[i].guard;
+        o.guard = CO_GUARD_MPROTECT;
         EXPECT_EQ(arena_init(&arena, &o), CO_BAD_OPTION);
     }
+    /* Without a guard its size is nothing that could be wrong. */
+    o = small_options();
+    o.guard_size = 0;
+    EXPECT_EQ(arena_init(&arena, &o), CO_OK);
+    arena_fini(&arena);
 }
 
 static void
@@ -259,18 +392,18 @@ given_block_holds_no_pages(void)
     struct arena_options o = small_options();
     struct block *block;
     char *begin_of_block;
-    size_t stride;
+    size_t size;
 
     o.data_size = 3 * os_page_size();
     begin(&o);
     block = take();
     begin_of_block = block_begin(block);
-    stride = arena.geometry.stride;
+    size = block_size(block);
     memset(begin_of_block, 1, (size_t)((char *)block - begin_of_block));
     memset(block->data, 1, o.data_size);
-    EXPECT(test_resident(begin_of_block, stride) > 8);
+    EXPECT(test_resident(begin_of_block, size) > 8);
     arena_give(&arena, block);
-    EXPECT_EQ(test_resident(begin_of_block, stride), 0);
+    EXPECT_EQ(test_resident(begin_of_block, size), 0);
     end();
 }
 
@@ -283,7 +416,7 @@ fresh_block_touches_one_page(void)
     o.data_size = 3 * os_page_size();
     begin(&o);
     block = take();
-    EXPECT_EQ(test_resident(block_begin(block), arena.geometry.stride), 1);
+    EXPECT_EQ(test_resident(block_begin(block), block_size(block)), 1);
     arena_give(&arena, block);
     end();
 }
@@ -572,6 +705,129 @@ overflow_hits_the_mprotect_guard(void)
     check_overflow(CO_GUARD_MPROTECT);
 }
 
+/* What OpenBLAS has on its stack in an LU decomposition: nothing but its low
+ * end may be touched, so that it leaps over a smaller guard. */
+enum { LARGE_FRAME = 541248 };
+
+__attribute__((noinline)) static void
+leap(void *value)
+{
+    volatile char frame[LARGE_FRAME];
+
+    frame[0] = 1;
+    EXPECT(value && frame[0]);
+}
+
+enum { NEIGHBOURS = 9 };
+
+static struct block *neighbours[NEIGHBOURS];
+
+/* Of all that the blocks hold in the pages that they have. */
+static uint64_t
+checksum(void)
+{
+    size_t page = os_page_size(), i, j;
+    uint64_t sum = 0;
+
+    for (i = 0; i < NEIGHBOURS; i++) {
+        const char *at = page_of(neighbours[i]) - 2 * page;
+
+        if (neighbours[i] == victim)
+            continue;
+        for (j = 0; j < 3 * page + arena.geometry.tail; j++)
+            sum = sum * 31 + (unsigned char)at[j];
+    }
+    return sum;
+}
+
+static uint64_t sum_before;
+
+/* On a stack of its own: the guard was hit, and all else is as it was. */
+static void
+expect_unharmed(int signal, siginfo_t *info, void *context)
+{
+    const char *at = info->si_addr, *low = victim->low;
+
+    (void)signal, (void)context;
+    if (at < low - arena.geometry.guard_size || at >= low)
+        _exit(FAULTED_THERE + 1);
+    _exit(checksum() == sum_before ? FAULTED_THERE : FAULTED_THERE + 2);
+}
+
+static void
+leap_at_the_end(void *value)
+{
+    ARCH_OUTERMOST_FRAME();
+    san_after_switch(&there.san);
+    leap(value);
+    ctx_leave(&there, &here, value, ARCH_READ_CONTROL);
+}
+
+/* With so little left of the stack that a call fits, and the frame does not. */
+static int
+leap_over_the_end(void)
+{
+    static char other_stack[64 * 1024];
+    stack_t stack = {.ss_sp = other_stack, .ss_size = sizeof other_stack};
+    struct sigaction action = {.sa_sigaction = expect_unharmed,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    REQUIRE(sigaltstack(&stack, NULL) == 0);
+    REQUIRE(sigaction(SIGSEGV, &action, NULL) == 0);
+    sum_before = checksum();
+    ctx_make(&there, victim->low, victim->low + 8 * KIB, leap_at_the_end);
+    ctx_begin(&here, &there, victim);
+    return 0;
+}
+
+static void
+check_leap(enum co_guard guard, size_t stack_size)
+{
+    struct arena_options o = small_options();
+    size_t i;
+
+    if (SANITIZED || !test_guard_faults(guard)) {
+        test_skip("guards of this kind don't fault here (an old kernel, or an "
+                  "emulator), or a tool touches every frame");
+        return;
+    }
+    o.stack_size = stack_size;
+    o.data_size = 16 * KIB;
+    o.guard = guard;
+    o.guard_size = 1 * MIB;
+    begin(&o);
+    for (i = 0; i < NEIGHBOURS; i++) {
+        struct block *block = neighbours[i] = take();
+        char *hot = page_of(block);
+
+        memset(hot - 2 * os_page_size(), (int)i + 1,
+               (size_t)((char *)block - hot) + 2 * os_page_size());
+        memset(block->data, (int)i + 1,
+               block_data_size(&arena.geometry, block));
+    }
+    /* The first of a slab, the last of one and some between. */
+    for (i = 0; i < NEIGHBOURS; i++) {
+        test_case("block %zu", i);
+        victim = neighbours[i];
+        EXPECT(child_exited(test_child(leap_over_the_end), FAULTED_THERE));
+    }
+    end();
+}
+
+static void
+large_frame_does_not_leap_the_madvise_guard(void)
+{
+    check_leap(CO_GUARD_MADVISE, 8 * MIB);
+    check_leap(CO_GUARD_MADVISE, 64 * KIB);
+}
+
+static void
+large_frame_does_not_leap_the_mprotect_guard(void)
+{
+    check_leap(CO_GUARD_MPROTECT, 8 * MIB);
+    check_leap(CO_GUARD_MPROTECT, 64 * KIB);
+}
+
 static int
 overflow_into_locked_memory(void)
 {
@@ -601,6 +857,47 @@ locked_memory_gets_guards_too(void)
         return;
     }
     status = test_child(overflow_into_locked_memory);
+    if (child_exited(status, 77))
+        test_skip("memory may not be locked");
+    else
+        EXPECT(child_exited(status, FAULTED_THERE));
+}
+
+/* A stack that all were brought to memory would take a thousand times what it
+ * needs. */
+static int
+take_where_all_is_locked(void)
+{
+    struct arena_options o = small_options();
+    size_t i;
+
+    o.guard = CO_GUARD_MADVISE;
+    o.guard_size = 1 * MIB;
+    o.stack_size = 8 * MIB;
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        return 77;
+    begin(&o);
+    for (i = 0; i < 20; i++) {
+        enum co_status status;
+
+        victim = arena_take(&arena, &status);
+        if (!victim)
+            return i ? 1 : 77; /* as much may not be locked */
+        EXPECT_EQ(test_resident(block_begin(victim), block_size(victim)), 1);
+    }
+    return overflow_the_stack();
+}
+
+static void
+stacks_are_not_locked(void)
+{
+    int status;
+
+    if (!test_guard_faults(CO_GUARD_MADVISE) || under_valgrind() || SANITIZED) {
+        test_skip("there are no guards here that locked memory can't have");
+        return;
+    }
+    status = test_child(take_where_all_is_locked);
     if (child_exited(status, 77))
         test_skip("memory may not be locked");
     else
@@ -679,11 +976,32 @@ run_out_of_address_space(void)
     EXPECT_EQ(refused(), CO_NO_MEMORY);
     EXPECT_EQ(arena.out, taken);
     EXPECT(arena_check(&arena));
+    EXPECT_EQ(os_limit_below(arena.geometry.stride).name, OS_ADDRESS_SPACE);
+    EXPECT_EQ(os_limit_below(arena.geometry.stride).bytes, limit.rlim_cur);
 
     REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
     take();
     EXPECT_EQ(arena.out, taken + 1);
     end();
+    return 0;
+}
+
+/* A slab leaves most of what there is to the program. */
+static int
+take_one_of_little(void)
+{
+    struct arena_options o = small_options();
+    struct rlimit limit;
+
+    o.stack_size = 4 * MIB;
+    o.first_slab = o.last_slab = 2048;
+    begin(&o);
+    REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+    limit.rlim_cur = 1024 * MIB;
+    REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+    take();
+    EXPECT(arena.mapped_bytes <= 64 * MIB);
+    EXPECT(arena.mapped_bytes > 2 * arena.geometry.stride);
     return 0;
 }
 
@@ -708,6 +1026,55 @@ refused_mapping_is_a_status(void)
         return;
     }
     EXPECT(child_exited(test_child(run_out_of_address_space), 0));
+    EXPECT(child_exited(test_child(take_one_of_little), 0));
+}
+
+/* A limit on what is written counts the blocks that are in use, and a few, not
+ * the slab that they lie in. */
+static int
+run_out_of_data(void)
+{
+    struct arena_options o = small_options();
+    struct rlimit limit;
+    struct os_limit found;
+    size_t taken = 0, stride;
+    enum co_status status;
+
+    o.stack_size = 8 * MIB;
+    o.first_slab = o.last_slab = 2048;
+    o.guard = os_resolve_guard(CO_GUARD_AUTO);
+    o.guard_size = 1 * MIB;
+    begin(&o);
+    stride = arena.geometry.stride;
+    REQUIRE(getrlimit(RLIMIT_DATA, &limit) == 0);
+    limit.rlim_cur = 100 * stride;
+    REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0);
+    while (arena_take(&arena, &status) != NULL && taken < 200)
+        taken++;
+    EXPECT(taken >= 90 && taken <= 120); /* what is protected is not counted */
+    EXPECT_EQ(status, CO_NO_MEMORY);
+    EXPECT(arena_check(&arena));
+    found = os_limit_below(stride);
+    EXPECT_EQ(found.name, OS_DATA);
+    EXPECT_EQ(found.bytes, 100 * stride);
+    EXPECT(found.used > 80 * stride && found.used <= found.bytes);
+
+    limit.rlim_cur = limit.rlim_max;
+    REQUIRE(setrlimit(RLIMIT_DATA, &limit) == 0);
+    EXPECT_EQ(os_limit_below(stride).name, OS_NO_LIMIT);
+    take();
+    end();
+    return 0;
+}
+
+static void
+limit_on_data_counts_what_is_in_use(void)
+{
+    if (SANITIZED || under_valgrind() || under_emulator()) {
+        test_skip("the tool itself needs memory");
+        return;
+    }
+    EXPECT(child_exited(test_child(run_out_of_data), 0));
 }
 
 static int
@@ -756,6 +1123,8 @@ main(int argc, char **argv)
 {
     static const struct test tests[] = {
         TEST(geometry_holds_for_all_sizes),
+        TEST(only_long_blocks_with_wide_guards_have_phases),
+        TEST(long_blocks_meet_within_a_page_table),
         TEST(impossible_sizes_are_refused),
         TEST(fresh_record_is_zero),
         TEST(given_blocks_are_taken_again),
@@ -771,9 +1140,13 @@ main(int argc, char **argv)
         TEST(overflow_hits_the_madvise_guard),
         TEST(overflow_hits_the_mprotect_guard),
         TEST(locked_memory_gets_guards_too),
+        TEST(stacks_are_not_locked),
+        TEST(large_frame_does_not_leap_the_madvise_guard),
+        TEST(large_frame_does_not_leap_the_mprotect_guard),
         TEST(madvise_guards_cost_no_mapping),
         TEST(mprotect_guards_cost_two_mappings),
         TEST(refused_mapping_is_a_status),
+        TEST(limit_on_data_counts_what_is_in_use),
         TEST(too_many_mprotect_guards_are_a_status),
         TESTS_END,
     };

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "coro.h"
 #include "test.h"
@@ -103,7 +104,7 @@ int __real_pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *);
 int __real_pthread_key_create(pthread_key_t *, void (*)(void *));
 int __real_pthread_setspecific(pthread_key_t, const void *);
 int __real_pthread_atfork(void (*)(void), void (*)(void), void (*)(void));
-FILE *__real_fopen(const char *, const char *);
+int __real_open(const char *, int, ...);
 int __real_uname(struct utsname *);
 
 void *__wrap_mmap(void *, size_t, int, int, int, off_t);
@@ -119,8 +120,8 @@ int __wrap_pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *);
 int __wrap_pthread_key_create(pthread_key_t *, void (*)(void *));
 int __wrap_pthread_setspecific(pthread_key_t, const void *);
 int __wrap_pthread_atfork(void (*)(void), void (*)(void), void (*)(void));
-FILE *__wrap_fopen(const char *, const char *);
-FILE *__wrap_fopen64(const char *, const char *);
+int __wrap_open(const char *, int, ...);
+int __wrap_open64(const char *, int, ...);
 int __wrap_uname(struct utsname *);
 
 static int
@@ -250,16 +251,26 @@ __wrap_pthread_atfork(void (*before)(void), void (*parent)(void),
                             : __real_pthread_atfork(before, parent, child);
 }
 
-FILE *
-__wrap_fopen(const char *name, const char *mode)
+/* Files that a test has written in the place of the kernel's, or NULL. */
+static const char *overcommit_memory, *meminfo;
+
+/* The core only reads files. */
+int
+__wrap_open(const char *name, int flags, ...)
 {
-    return refuse("fopen") ? NULL : __real_fopen(name, mode);
+    if (refuse("open"))
+        return no_memory();
+    if (overcommit_memory && strstr(name, "/overcommit_memory"))
+        name = overcommit_memory;
+    if (meminfo && strstr(name, "/meminfo"))
+        name = meminfo;
+    return __real_open(name, flags);
 }
 
-FILE *
-__wrap_fopen64(const char *name, const char *mode)
+int
+__wrap_open64(const char *name, int flags, ...)
 {
-    return __wrap_fopen(name, mode);
+    return __wrap_open(name, flags);
 }
 
 int
@@ -570,7 +581,7 @@ block_whose_guard_was_refused_gets_it_later(void)
     EXPECT_EQ(status, CO_NO_MEMORY);
     EXPECT_EQ(disarm(), 1);
     guarded = test_get(pool);
-    EXPECT(child_exited(test_child(touch_its_guard), FAULTED_THERE));
+    EXPECT(child_faulted_there(test_child(touch_its_guard)));
     pool_put(pool, guarded);
     pool_put(pool, first);
     EXPECT_EQ(test_stats(pool).slabs, 1);
@@ -603,6 +614,72 @@ guard_region_is_not_replaced_for_want_of_memory(void)
     EXPECT(child_exited(test_child(take_one_that_has_no_guard), 0));
     pool_put(pool, guarded);
     EXPECT_DESTROY(pool);
+}
+
+/* Where memory is short, as many stacks are made as there may be. */
+static void
+fewer_blocks_are_opened_if_more_are_refused(void)
+{
+    struct block *blocks[4];
+    enum co_status status;
+    unsigned i;
+
+    begin_pool(CO_POLICY_MUTEX, CO_GUARD_NONE);
+    for (i = 0; i < 2; i++)
+        blocks[i] = test_get(pool);
+    arm_only("mprotect", 1, UP_TO_THE_END);
+    EXPECT(pool_get(pool, &status) == NULL);
+    EXPECT_EQ(status, CO_NO_MEMORY);
+    EXPECT_EQ(disarm(), 2); /* of two blocks, then of one */
+    arm_only("mprotect", 1, 1);
+    blocks[2] = test_get(pool);
+    EXPECT_EQ(disarm(), 1);
+    blocks[3] = test_get(pool);
+    for (i = 0; i < 4; i++) {
+        blocks[i]->low[0] = 1;
+        pool_put(pool, blocks[i]);
+    }
+    EXPECT_EQ(test_stats(pool).slabs, 1);
+    EXPECT(co_pool_check(pool));
+    EXPECT_DESTROY(pool);
+}
+
+static const char *
+write_file(char *name, const char *text)
+{
+    int file = mkstemp(name);
+
+    REQUIRE(file >= 0);
+    REQUIRE(write(file, text, strlen(text)) == (ssize_t)strlen(text));
+    close(file);
+    return name;
+}
+
+static void
+limit_on_what_the_system_promises_is_found(void)
+{
+    char mode[] = "/tmp/copool-mode-XXXXXX", info[] = "/tmp/copool-info-XXXXXX";
+    struct os_limit found;
+
+    overcommit_memory = write_file(mode, "2\n");
+    meminfo = write_file(info, "MemTotal:       24000000 kB\n"
+                               "CommitLimit:    12000000 kB\n"
+                               "Committed_AS:   11999000 kB\n");
+    found = os_limit_below(2000 * 1024);
+    EXPECT_EQ(found.name, OS_COMMITMENT);
+    EXPECT_EQ(found.bytes / 1024, 12000000);
+    EXPECT_EQ(found.used / 1024, 11999000);
+    EXPECT_EQ(os_limit_below(900 * 1024).name, OS_NO_LIMIT);
+    arm_only("open", 1, UP_TO_THE_END);
+    EXPECT_EQ(os_limit_below(2000 * 1024).name, OS_NO_LIMIT);
+    EXPECT_EQ(disarm(), 2);
+    unlink(mode);
+    overcommit_memory =
+        write_file(strcpy(mode, "/tmp/copool-mode-XXXXXX"), "0\n");
+    EXPECT_EQ(os_limit_below(2000 * 1024).name, OS_NO_LIMIT);
+    unlink(mode);
+    unlink(info);
+    overcommit_memory = meminfo = NULL;
 }
 
 static void
@@ -788,6 +865,8 @@ main(int argc, char **argv)
         TEST(block_that_stays_mapped_is_used_again),
         TEST(block_whose_guard_was_refused_gets_it_later),
         TEST(guard_region_is_not_replaced_for_want_of_memory),
+        TEST(fewer_blocks_are_opened_if_more_are_refused),
+        TEST(limit_on_what_the_system_promises_is_found),
         TEST(refused_discard_is_not_counted),
         TEST(cold_batch_for_an_empty_store_begins_an_interval),
         TESTS_END,

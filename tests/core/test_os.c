@@ -53,6 +53,67 @@ mapping_is_zero_and_untouched(void)
     os_unmap(base, size);
 }
 
+static char *reserved;
+
+static int
+touch_reserved(void)
+{
+    size_t page = os_page_size();
+
+    fault_expected(reserved, reserved + 4 * page);
+    *(volatile char *)(reserved + page) = 1;
+    return 0;
+}
+
+static int
+touch_beside_opened(void)
+{
+    size_t page = os_page_size();
+
+    fault_expected(reserved + 3 * page, reserved + 4 * page);
+    *(volatile char *)(reserved + 3 * page) = 1;
+    return 0;
+}
+
+static void
+reserved_memory_is_opened_in_parts(void)
+{
+    size_t page = os_page_size();
+
+    reserved = os_reserve(4 * page, page);
+    REQUIRE(reserved != NULL);
+    EXPECT(child_faulted_there(test_child(touch_reserved)));
+    EXPECT(os_open(reserved, page));
+    EXPECT(os_open(reserved + page, 2 * page));
+    EXPECT_EQ(test_resident(reserved, 3 * page), 0);
+    memset(reserved, 1, 3 * page);
+    EXPECT(child_faulted_there(test_child(touch_beside_opened)));
+    os_unmap(reserved, 4 * page);
+}
+
+/* Wherever the kernel has put what is there already. */
+static void
+reserved_memory_is_aligned(void)
+{
+    size_t page = os_page_size(), alignment = page / 8 * page, i;
+    char *other[8];
+
+    for (i = 0; i < 8; i++) {
+        size_t size = 3 * alignment + i % 3 * page;
+        char *base;
+
+        other[i] = os_map((2 * i + 1) * page);
+        base = os_reserve(size, alignment);
+        REQUIRE(other[i] && base);
+        EXPECT_EQ((uintptr_t)base % alignment, 0);
+        EXPECT(os_open(base + size - page, page));
+        base[size - 1] = 1;
+        EXPECT(os_unmap(base, size));
+    }
+    for (i = 0; i < 8; i++)
+        os_unmap(other[i], (2 * i + 1) * page);
+}
+
 static void
 unmapped_memory_is_gone(void)
 {
@@ -92,6 +153,7 @@ static void
 impossible_mapping_is_refused(void)
 {
     EXPECT(os_map((size_t)1 << 60) == NULL);
+    EXPECT(os_reserve((size_t)1 << 60, (size_t)1 << 21) == NULL);
 }
 
 static void
@@ -355,6 +417,8 @@ main(int argc, char **argv)
     static const struct test tests[] = {
         TEST(page_size_is_a_power_of_two),
         TEST(mapping_is_zero_and_untouched),
+        TEST(reserved_memory_is_opened_in_parts),
+        TEST(reserved_memory_is_aligned),
         TEST(unmapped_memory_is_gone),
         TEST(mappings_are_named),
         TEST(impossible_mapping_is_refused),

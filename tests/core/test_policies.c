@@ -1033,11 +1033,35 @@ bad_options_make_no_pool(void)
     EXPECT_OPTION(stack_size, 0, CO_BAD_OPTION);
     EXPECT_OPTION(stack_size, ((size_t)1 << 30) + 1, CO_BAD_OPTION);
     EXPECT_OPTION(stack_size, SIZE_MAX, CO_BAD_OPTION);
+    EXPECT_OPTION(guard_size, 0, CO_OK); /* there are no guards */
     EXPECT_OPTION(data_size, SIZE_MAX, CO_BAD_OPTION);
     EXPECT_OPTION(record_size, DEFAULT_RECORD, CO_OK);
     EXPECT_OPTION(record_size, DEFAULT_RECORD - 16, CO_BAD_OPTION);
     EXPECT_OPTION(record_size, os_page_size(), CO_BAD_OPTION);
     EXPECT_OPTION(record_size, SIZE_MAX, CO_BAD_OPTION);
+}
+
+static void
+guards_have_a_size(void)
+{
+    static const struct {
+        size_t size;
+        enum co_status status;
+    } sizes[] = {{0, CO_BAD_OPTION},
+                 {1, CO_OK},
+                 {(size_t)64 << 20, CO_OK},
+                 {((size_t)64 << 20) + 1, CO_BAD_OPTION},
+                 {SIZE_MAX, CO_BAD_OPTION}};
+    struct co_pool_options options;
+    size_t i;
+
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        batch = 2;
+        options = options_of(CO_POLICY_MAGAZINE);
+        options.guard = CO_GUARD_MPROTECT;
+        options.guard_size = sizes[i].size;
+        EXPECT_EQ(status_of(&options), sizes[i].status);
+    }
 }
 
 /* What threads keep must be a small part of what there may be. */
@@ -1252,6 +1276,7 @@ main(int argc, char **argv)
 #define BOTH(name) TEST(name##_2), TEST(name##_64),
     static const struct test tests[] = {
         TEST(bad_options_make_no_pool),
+        TEST(guards_have_a_size),
         TEST(batch_is_at_most_a_sixteenth_of_the_cap),
         TEST(batch_is_at_most_what_the_store_keeps),
         TEST(batch_of_any_size_stays_warm),

@@ -90,6 +90,7 @@ defaults_make_a_pool(void)
     co_pool_options_init(&options);
     EXPECT_EQ(options.policy, CO_POLICY_MAGAZINE);
     EXPECT_EQ(options.batch, 64);
+    EXPECT_EQ(options.guard_size, 1024 * 1024);
     REQUIRE(co_pool_create(&options, &pool) == CO_OK);
     stats = test_stats(pool);
     EXPECT_EQ(stats.guard, os_resolve_guard(CO_GUARD_AUTO));

@@ -327,7 +327,7 @@ make_victim(void)
     options.stack_size = 64 * 1024;
     REQUIRE(co_pool_create(&options, &pool) == CO_OK);
     REQUIRE(co_create(pool, overflow_body, &co) == CO_OK);
-    known_low = co->block.low - os_page_size();
+    known_low = co->block.low - options.guard_size;
     known_high = co->block.low;
     return co;
 }

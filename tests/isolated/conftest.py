@@ -50,7 +50,7 @@ def needs():
     def check(coroutines):
         if not has_guard_install():
             pytest.skip("guards take mappings before Linux 6.13")
-        if memory_free() < coroutines * 7000:
+        if memory_free() < coroutines * 9000:
             pytest.skip("not enough memory free")
 
     return check

@@ -1,6 +1,7 @@
 """What coroutines cost and what happens when there is no more of it."""
 
 import os
+import re
 import shutil
 import signal
 
@@ -274,13 +275,106 @@ print(co.state, copool.stats().live == n, copool._core.check())
 """,
     )
     assert done.code == 0, done.errors
-    message = (
-        "no memory for the stack of another coroutine (65536 KiB of address space): "
-        "let coroutines finish, close() them, lower "
-        "copool.configure(stack_size=...), or raise the limit of the process "
-        "(ulimit -v, its control group, vm.max_map_count)"
+    assert SHORTAGE["RLIMIT_AS"].fullmatch(done.lines[0])
+    assert done.lines[1:] == ["created True True", "suspended True True"]
+
+
+# What is said when a limit bites: its size, what is taken of it, a stack size.
+SHORTAGE = {
+    name: re.compile(
+        r"no memory for the stack of another coroutine \(\d+ KiB of address space, "
+        rf"with its guard\); {what} is (\d+) KiB, of which (\d+) are taken: let "
+        r"coroutines finish, close\(\) them, choose smaller stacks with "
+        r"copool\.configure\(stack_size=(\d+)\) or COPOOL_STACK_SIZE=\3, or raise it "
+        rf"\({how}\)"
     )
-    assert done.lines == [message, "created True True", "suspended True True"]
+    for name, what, how in [
+        ("RLIMIT_AS", r"the limit on address space \(RLIMIT_AS\)", "ulimit -v"),
+        ("RLIMIT_DATA", r"the limit on private memory \(RLIMIT_DATA\)", "ulimit -d"),
+    ]
+}
+
+AS_MANY_AS_FIT = """
+import resource
+resource.setrlimit(resource.{limit}, ({size},) * 2)
+import copool
+cos = []
+try:
+    while True:
+        co = copool.Coroutine(copool.yield_)
+        co.enter()
+        cos.append(co)
+except copool.PoolExhausted as error:
+    print(error)
+print(len(cos), copool.stats().slabs, copool._core.check())
+if cos:
+    cos.pop().close()
+    co.enter()
+    co.close()
+for co in cos:
+    co.enter()
+print(copool.stats().live)
+"""
+
+
+@pytest.mark.parametrize("guard", ["auto", "mprotect"])
+@pytest.mark.parametrize("limit", SHORTAGE)
+def test_limit_that_bites_is_named_and_what_is_advised_helps(python, limit, guard):
+    size = 1 << 30
+    env = os.environ | {"COPOOL_GUARD": guard, "COPOOL_STACK_SIZE": str(8 << 20)}
+    script = AS_MANY_AS_FIT.format(limit=limit, size=size)
+    numbers = []
+    while True:
+        done = python(script, env=env)
+        assert (done.code, done.errors) == (0, "")
+        number, _, ok = done.lines[1].split()
+        assert (ok, done.lines[2]) == ("True", "0")
+        numbers.append(int(number))
+        if len(numbers) == 3:
+            break
+        found = SHORTAGE[limit].fullmatch(done.lines[0])
+        assert int(found[1]) == size >> 10
+        assert size >> 11 < int(found[2]) <= size >> 10
+        env["COPOOL_STACK_SIZE"] = found[3]
+    assert numbers[0] >= 60
+    assert numbers[1] >= 1.5 * numbers[0]
+    assert numbers[2] >= 1.5 * numbers[1]
+
+
+def test_slab_is_a_small_part_of_the_address_space(python):
+    done = python(
+        """
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2)
+        import copool
+        copool.configure(stack_size=8 << 20)
+        copool.Coroutine(int).enter()
+        print(copool.stats().mapped_bytes <= 1 << 26, len(bytearray(700 << 20)) >> 20)
+        """
+    )
+    assert (done.code, done.lines) == (0, ["True 700"]), done.errors
+
+
+def test_nothing_smaller_is_advised_than_what_can_be(python):
+    """Where nothing fits the least stack is, and with that none."""
+    script = """
+        import re, resource
+        import copool
+        copool.stats()
+        {}
+        used = int(open("/proc/self/statm").read().split()[0]) * 4096
+        resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20),) * 2)
+        co = copool.Coroutine(int)
+        try:
+            co.enter()
+        except copool.PoolExhausted as error:
+            print(re.findall(r"stack_size=(\\d+)", str(error)))
+    """
+    done = python(script.format(""))
+    assert done.code == 0, done.errors
+    (least,) = re.findall(r"\d+", done.lines[0])
+    done = python(script.format(f"copool.configure(stack_size={least})"))
+    assert (done.code, done.lines) == (0, ["[]"]), done.errors
 
 
 def test_configure_without_memory(python):

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -159,6 +161,81 @@ def test_says_how_large_the_stack_was(python, guard):
     assert done.code == -signal.SIGSEGV
     assert message(done.errors)[2:] == (size, 2 * size >> 20 << 20)
     assert "on_thread_stack" not in done.errors  # a larger one may well help
+
+
+# Goes to the end of the stack, which a system call finds, and calls what has as
+# much on it as OpenBLAS in an LU decomposition and touches the low end only.
+LEAP = """
+#include <unistd.h>
+
+static int ends[2];
+
+static void __attribute__((noinline)) leap(void)
+{
+    volatile char frame[541248];
+
+    frame[0] = 1;
+}
+
+static void __attribute__((noinline)) descend(char *low)
+{
+    volatile char frame[1024];
+
+    frame[0] = 1;
+    if ((char *)frame > low + 16 * 1024)
+        descend(low);
+    else
+        leap();
+    frame[0] = 2;
+}
+
+void overflow_at_once(void)
+{
+    char local, *low = &local;
+
+    if (pipe(ends) != 0)
+        return;
+    while (write(ends[1], low, 1) == 1)
+        low -= 1024;
+    descend(low);
+}
+"""
+
+
+LEAP_OPTIONS = ["-O1", "-shared", "-fPIC", "-fno-stack-clash-protection"]
+
+
+@pytest.fixture(scope="module")
+def leap(tmp_path_factory):
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if not compiler:
+        pytest.skip("needs a C compiler")
+    path = tmp_path_factory.mktemp("leap") / "leap.so"
+    subprocess.run(
+        [compiler, *LEAP_OPTIONS, "-xc", "-", "-o", path],
+        input=LEAP.encode(),
+        check=True,
+    )
+    return path
+
+
+@pytest.mark.parametrize("stack_size", [None, 1 << 20, 8 << 20])
+@pytest.mark.parametrize("guard", ["auto", "mprotect"])
+def test_large_frame_does_not_leap_over_the_guard(python, leap, guard, stack_size):
+    done = python(
+        f"""{PRELUDE}
+copool.configure(guard={guard!r}, stack_size={stack_size})
+others = [copool.Coroutine(copool.yield_) for _ in range(20)]
+for co in others:
+    co.enter()
+def overflow():
+    ctypes.CDLL({str(leap)!r}).overflow_at_once()
+    print("never", flush=True)
+copool.Coroutine(overflow).enter()
+"""
+    )
+    assert died(done), done.errors
+    assert message(done.errors)[:2] == ("copool.Coroutine", "overflow")
 
 
 def test_what_it_advises_helps(python):

@@ -17,7 +17,7 @@ PRELUDE = f"""
 import gc, os, sys, threading, time
 import copool
 from copool import Coroutine, yield_
-STACK = {STACK}
+STACK, GUARD = {STACK}, 64 * 1024
 def c(): yield_()
 def b(): c()
 def a(): b()
@@ -66,7 +66,7 @@ def crowd(python):
 def test_one_of_a_crowd_takes_five_and_a_half_kib_all_told(crowd, n, needs):
     needs(n)
     lines = crowd(f"""
-copool.configure(stack_size=STACK)
+copool.configure(stack_size=STACK, guard_size=GUARD)
 finish(crowd(10))
 copool.trim()
 gc.collect()
@@ -84,12 +84,27 @@ print(copool.stats().live, copool._core.check())
     assert lines[2] == "0 True"
 
 
+def test_one_on_default_settings_takes_eight_point_six_kib_all_told(crowd, needs):
+    needs(100_000)
+    lines = crowd("""
+finish(crowd(10))
+copool.trim()
+gc.collect()
+before = memory()
+cos = crowd(100_000)
+after = memory()
+print(sum(after) - sum(before))
+finish(cos)
+""")
+    assert int(lines[0]) / 100_000 <= 8.6 * 1024
+
+
 @full
 def test_a_million_are_made_as_fast_as_ten_thousand(crowd, needs):
     """In processor time, and the best of three: the machine is never quite idle."""
     needs(1_000_000)
     lines = crowd("""
-copool.configure(stack_size=STACK)
+copool.configure(stack_size=STACK, guard_size=GUARD)
 gc.disable()
 def cost(n):
     start = time.process_time()
@@ -170,8 +185,8 @@ print(copool.stats().live, copool._core.check())
     cap = (limit - 5000) // 2
     message = (
         f"all {cap} blocks that the kernel's limit on mappings allows are in use: "
-        f"vm.max_map_count is {limit}, and a guard page takes two. Let coroutines "
-        "finish, close() them, raise the limit (sysctl "
+        f"vm.max_map_count is {limit}, and a guard that is protected memory takes "
+        "two. Let coroutines finish, close() them, raise the limit (sysctl "
         f"vm.max_map_count={4 * limit}) and start the program again, or use Linux "
         "6.13 or later with guard='auto', where guards take none"
     )
@@ -198,7 +213,7 @@ def use_a_little(live):
         co.enter()
         co.enter()
         time.sleep(0.01)
-copool.configure(stack_size=STACK)
+copool.configure(stack_size=STACK, guard_size=GUARD)
 finish(crowd(20_000))
 copool.trim()
 live = crowd(10, rounds)
@@ -233,8 +248,8 @@ for co in live:
     )
     # Python's allocator may keep an arena for one object, and has them of 1 MiB.
     assert max(idle, trimmed) <= 1.1 * resident + (2 << 20)
-    # What one slab of live ones needs.
-    assert max(idle_tables, trimmed_tables) <= tables + (2 << 20)
+    # What one slab of live ones needs, with guards of all that were in it.
+    assert max(idle_tables, trimmed_tables) <= tables + 2048 * 1200
     idle_shared, few_in_thread, slabs = lines[1].split()
     assert (idle_shared, few_in_thread) == ("0", "True")
     assert int(slabs) <= 3
@@ -268,7 +283,7 @@ for co in live:
 @pytest.mark.parametrize("threads", [300, pytest.param(10_000, marks=full)])
 def test_threads_that_come_and_go_leave_nothing(crowd, threads):
     lines = crowd(f"""
-copool.configure(stack_size=STACK)
+copool.configure(stack_size=STACK, guard_size=GUARD)
 gc.disable()
 def work():
     finish(crowd(1000))

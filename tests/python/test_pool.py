@@ -77,6 +77,8 @@ def test_every_mapped_block_is_live_idle_or_vacant(settings):
         ("max_idle", 5),
         ("guard", "none"),
         ("guard", "mprotect"),
+        ("guard_size", 4096),
+        ("guard_size", 64 << 20),
     ],
 )
 def test_each_option_is_taken(settings, name, value):
@@ -85,6 +87,21 @@ def test_each_option_is_taken(settings, name, value):
     in_force = getattr(copool.stats(), name)
     assert in_force >= value if name == "stack_size" else in_force == value
     assert list(Coroutine(lambda: yield_(1))) == [1]
+
+
+def test_guards_are_of_a_mebibyte_unless_set(settings):
+    assert settings["guard_size"] == copool.stats().guard_size == 1 << 20
+    copool.configure(guard_size=1)
+    assert copool.stats().guard_size == os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_guard_has_no_size(settings):
+    copool.configure(guard="none")
+    assert (_core.options()["guard_size"], copool.stats().guard_size) == (1 << 20, 0)
+    copool.configure(guard_size=0)
+    with pytest.raises(ValueError, match="guard_size may be 0 for guard='none' only"):
+        copool.configure(guard="auto")
+    assert (copool.stats().guard, copool.stats().guard_size) == ("none", 0)
 
 
 def test_what_is_left_out_stays(settings):
@@ -130,6 +147,22 @@ def test_what_is_left_out_stays(settings):
         ),
         ({"max_idle": -1}, ValueError, f"max_idle must be from 0 to {MOST}, not -1"),
         ({"max_idle": False}, TypeError, "max_idle must be an int, not bool"),
+        (
+            {"guard_size": 0},
+            ValueError,
+            "guard_size may be 0 for guard='none' only: with guard='auto' it is the "
+            "bytes of each guard",
+        ),
+        *(
+            (
+                {"guard_size": n},
+                ValueError,
+                f"guard_size must be from 0 to 67108864, not {n}",
+            )
+            for n in (-1, (64 << 20) + 1, 1 << 40, 1 << 80)
+        ),
+        ({"guard_size": "1 MiB"}, TypeError, "guard_size must be an int, not str"),
+        ({"guard_size": True}, TypeError, "guard_size must be an int, not bool"),
         ({"stack_size": 0}, ValueError, "a stack_size of 0 bytes is too small"),
         ({"stack_size": 64 << 10}, ValueError, "CPython needs at least"),
         *(
@@ -300,6 +333,7 @@ def test_environment_variables():
         COPOOL_STACK_SIZE=str(3 << 20),
         COPOOL_MAX_BLOCKS="99",
         COPOOL_MAX_IDLE="0",
+        COPOOL_GUARD_SIZE="0",
     )
     assert code == 0
     for setting in (
@@ -309,6 +343,7 @@ def test_environment_variables():
         f"('stack_size', {3 << 20})",
         "('max_blocks', 99)",
         "('max_idle', 0)",
+        "('guard_size', 0)",
     ):
         assert setting in out
 
@@ -354,6 +389,9 @@ def test_empty_environment_variables_count_as_unset():
         ("COPOOL_STACK_SIZE", "1", "a stack_size of 1 bytes is too small"),
         ("COPOOL_MAX_BLOCKS", "-3", f"max_blocks must be from 1 to {MOST}, not -3"),
         ("COPOOL_MAX_IDLE", "-1", f"max_idle must be from 0 to {MOST}, not -1"),
+        ("COPOOL_GUARD_SIZE", "-1", "guard_size must be from 0 to 67108864, not -1"),
+        ("COPOOL_GUARD_SIZE", "1M", "COPOOL_GUARD_SIZE must be a whole number"),
+        ("COPOOL_GUARD_SIZE", "0", "guard_size may be 0 for guard='none' only"),
     ],
 )
 def test_bad_environment_variable(variable, value, text):
@@ -372,6 +410,7 @@ def test_bad_environment_variable(variable, value, text):
         ("COPOOL_STACK_SIZE", "1"),
         ("COPOOL_STACK_SIZE", str(2**70)),
         ("COPOOL_MAX_BLOCKS", str(2**70)),
+        ("COPOOL_GUARD_SIZE", "-1"),
     ],
 )
 def test_of_several_environment_variables_the_wrong_one_is_named(variable, value):
@@ -381,6 +420,7 @@ def test_of_several_environment_variables_the_wrong_one_is_named(variable, value
         "COPOOL_BATCH": "7",
         "COPOOL_STACK_SIZE": str(3 << 20),
         "COPOOL_MAX_BLOCKS": "99",
+        "COPOOL_GUARD_SIZE": "8192",
         "COPOOL_OVERFLOW_REPORT": "0",
     }
     code, _, err = with_environment(**right | {variable: value})
