@@ -47,14 +47,6 @@ take_normalized(struct error *error)
         PyException_SetTraceback(error->value, error->traceback);
 }
 
-static void
-drop(struct error *error)
-{
-    Py_DECREF(error->type);
-    Py_DECREF(error->value);
-    Py_XDECREF(error->traceback);
-}
-
 PyObject *
 error_take_raised(void)
 {
@@ -79,7 +71,7 @@ error_raise_here(void)
 
     take_normalized(&error);
     PyErr_SetObject(error.type, error.value);
-    drop(&error);
+    error_drop(&error);
 }
 
 /* An instance, since a tuple or an exception would be taken apart. It is made
@@ -116,7 +108,7 @@ error_take_stop_iteration(void)
         return NULL;
     take_normalized(&error);
     value = Py_NewRef(((PyStopIterationObject *)error.value)->value);
-    drop(&error);
+    error_drop(&error);
     return value;
 }
 
@@ -131,6 +123,20 @@ error_hide_stop_iteration(void)
     PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
     PyException_SetContext(error.value, Py_NewRef(stop.value));
     PyException_SetCause(error.value, Py_NewRef(stop.value));
-    drop(&stop);
+    error_drop(&stop);
     error_restore(&error);
+}
+
+void
+error_replace(struct error *error)
+{
+    struct error now;
+
+    error_take(&now);
+    PyErr_NormalizeException(&error->type, &error->value, &error->traceback);
+    PyErr_NormalizeException(&now.type, &now.value, &now.traceback);
+    if (now.value != error->value)
+        PyException_SetContext(now.value, Py_NewRef(error->value));
+    error_drop(error);
+    error_restore(&now);
 }

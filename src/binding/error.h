@@ -28,6 +28,14 @@ error_restore(struct error *error)
     error->type = error->value = error->traceback = NULL;
 }
 
+static inline void
+error_drop(struct error *error)
+{
+    Py_CLEAR(error->type);
+    Py_CLEAR(error->value);
+    Py_CLEAR(error->traceback);
+}
+
 /* Takes the exception that is set, as one object / sets it; steals it. */
 PyObject *error_take_raised(void);
 void error_raise(PyObject *exc);
@@ -39,6 +47,10 @@ int error_set_thrown(PyObject *type, PyObject *value, PyObject *traceback);
 /* Raises the exception that is set, which was thrown in, as if by the function
  * that was suspended: in the context of what that is handling. */
 void error_raise_here(void);
+
+/* Makes an exception that was taken the context of the one that is set, which
+ * comes in its place. May run Python code. */
+void error_replace(struct error *error);
 
 /* Sets StopIteration with the value that a call returned; steals it. */
 void error_set_stop_iteration(PyObject *value);

@@ -23,14 +23,6 @@ PyObject *greenlet_exit, *greenlet_error;
 
 /* --- errors ------------------------------------------------------------- */
 
-static void
-error_drop(struct error *error)
-{
-    Py_CLEAR(error->type);
-    Py_CLEAR(error->value);
-    Py_CLEAR(error->traceback);
-}
-
 /* For a greenlet whose thread is no more. What to do is said in a note: the
  * text is one that programs compare with. */
 static void
@@ -466,7 +458,7 @@ successor(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *self,
         if (result)
             Py_DECREF(result);
         else
-            error_drop(&error);
+            error_replace(&error);
         result = NULL;
         if (g->killer) {
             result = exit_as_value(NULL);

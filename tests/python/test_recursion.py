@@ -126,7 +126,7 @@ def test_recursion_error_and_not_a_crash(name):
 @pytest.fixture
 def smaller_stack(settings):
     """Than a thread's, which has the thread's own limit, whatever that is."""
-    copool.configure(stack_size=4 << 20)
+    copool.configure(stack_size=6 << 20)
 
 
 @pytest.mark.usefixtures("smaller_stack")

@@ -133,7 +133,7 @@ def in_task(fn):
     async def main():
         return fn()
 
-    return copool.aio.run(main())
+    return copool.aio.run(main(), foreign_greenlets=True)
 
 
 CHAINS = pytest.mark.parametrize("chain", [in_coroutine, in_greenlet, in_task])

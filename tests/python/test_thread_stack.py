@@ -37,7 +37,7 @@ def in_task(fn):
     async def main():
         return fn()
 
-    return copool.aio.run(main())
+    return copool.aio.run(main(), foreign_greenlets=True)
 
 
 def awaited(fn):
@@ -377,6 +377,21 @@ def test_greenlet_whose_parent_must_wait_ends_in_who_called():
     g = greenlet(lambda: on_thread_stack(called))
     assert g.switch() is True
     assert g.dead
+
+
+def test_error_of_a_greenlet_whose_parent_must_wait_is_not_lost():
+    error = KeyError("lost?")
+
+    def fails():
+        raise error
+
+    def called():
+        with pytest.raises(GreenletError) as info:
+            greenlet(fails, parent=main).switch()
+        return info.value.__context__
+
+    main = getcurrent()
+    assert in_greenlet(lambda: on_thread_stack(called)) is error
 
 
 def test_greenlet_from_before_that_is_dropped_is_ended_there():
