@@ -55,6 +55,18 @@ unwind_at_exit(PyObject *module)
     return result ? 0 : -1;
 }
 
+/* A call that is counted would be one deeper than its caller is, and the limit
+ * has to be above that. */
+static PyObject *
+call_uncounted(PyObject *function, PyObject *arg)
+{
+    if (!PyCFunction_Check(function) ||
+        PyCFunction_GET_FLAGS(function) != METH_O)
+        return PyObject_CallOneArg(function, arg); /* another library's */
+    return PyCFunction_GET_FUNCTION(function)(PyCFunction_GET_SELF(function),
+                                              arg);
+}
+
 static PyObject *
 set_recursion_limit(PyObject *original, PyObject *limit)
 {
@@ -64,7 +76,7 @@ set_recursion_limit(PyObject *original, PyObject *limit)
     if (!number)
         return NULL;
     strand_hide_limits(false);
-    result = PyObject_CallOneArg(original, number);
+    result = call_uncounted(original, number);
     strand_hide_limits(true);
     Py_DECREF(number);
     return result;
