@@ -37,7 +37,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug debug-quick \
 	debug-untimed ci ci-sid stress stress-debug refusals compat compat-quick \
-	libraries libraries-quick \
+	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
 	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
 
@@ -47,6 +47,7 @@ help:
 	@echo 'make bench        measure copool beside greenlet, generators and threads'
 	@echo 'make compat       run gevent, SQLAlchemy, Celery and others on copool, and their tests'
 	@echo 'make libraries    run fifty libraries, such as numpy and lxml, on its stacks'
+	@echo "make stdlib       run CPython's own tests inside of coroutines, greenlets and tasks"
 	@echo 'make stress       run random programs on copool for a minute, or SECONDS=3600'
 	@echo 'make lint         check the style and the types'
 	@echo 'make ci           all of it, and more, with every Python found'
@@ -169,9 +170,14 @@ libraries libraries-quick:
 	@echo 'copool: running libraries on its stacks, with Python $(VERSION)'
 	@$(<D)/bin/python tests/libraries $(if $(filter %-quick,$@),--quick) $(ARGS)
 
+# CPython's own tests in coroutines; ARGS="test_ast test_json" runs those only.
+stdlib stdlib-quick: $(VENV)/.demo
+	@echo "copool: running CPython's own tests inside of coroutines, with Python $(VERSION)"
+	@$(RUN) python tests/stdlib $(if $(filter %-quick,$@),--quick) $(ARGS)
+
 # With the garbage collector at every allocation: what tests of starting and
 # benchmarking are about is not garbage. These are the slow ones, too.
-SLOW := bench cli compat demo docs example install libraries package run stress
+SLOW := bench cli compat demo docs example install libraries package run stdlib stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
@@ -211,6 +217,7 @@ ci: lint
 	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
 		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
 		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' 'libraries-quick $(NEWEST)' \
+		'stdlib-quick $(NEWEST) ARGS=--jobs=1' \
 		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
 		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/pairs
 	@$(MAKE) --no-print-directory compat-quick $(NEWEST)
@@ -221,7 +228,7 @@ ci-sid:
 		| .ci/pairs
 	@set -e; $(TEST_FOUND)
 	@printf '%s\n' $(FOUND_DBG:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
-		'test-jit-quick $(NEWEST)' | .ci/pairs
+		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' | .ci/pairs
 	@$(MAKE) --no-print-directory compat-quick $(NEWEST) \
 		ARGS="abi asyncio greenlet greenback celery"
 
