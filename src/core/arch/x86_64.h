@@ -29,7 +29,8 @@ struct arch_ctx {
     void *bp; /*  8: the frame pointer */
     void *pc; /* 16: where it goes on; in a new context, the entry */
     uint16_t fpucw;
-    uint16_t mxcsr; /* its control bits */
+    uint16_t mxcsr; /* ARCH_WATCH_CONTROL's bits: compared with fpucw at once */
+    uint32_t mxcsr_all; /* for ARCH_READ_CONTROL, with its flags */
 };
 
 /* Only where the compiler makes unwind tables. */
@@ -156,7 +157,9 @@ arch_mxcsr(void)
 __attribute__((noinline, cold, unused)) static void
 arch_load_control(const struct arch_ctx *to, enum arch_control bits)
 {
-    uint32_t mxcsr = (arch_mxcsr() & ~(uint32_t)bits) | to->mxcsr;
+    uint32_t wanted = bits == ARCH_READ_CONTROL ? to->mxcsr_all : to->mxcsr;
+    uint32_t mxcsr =
+        (arch_mxcsr() & ~(uint32_t)bits) | (wanted & (uint32_t)bits);
 
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(to->fpucw));
 }
@@ -164,13 +167,28 @@ arch_load_control(const struct arch_ctx *to, enum arch_control bits)
 static inline void
 arch_save_control(struct arch_ctx *from, enum arch_control bits)
 {
-    uint16_t fpucw = arch_fpucw();
+    uint16_t fpucw;
 
-    if (bits == ARCH_READ_CONTROL ||
-        __builtin_expect(fpucw != from->fpucw, 0)) {
+    if (bits == ARCH_READ_CONTROL) {
+        __asm__ volatile("fnstcw %0\n\tstmxcsr %1"
+                         : "=m"(from->fpucw), "=m"(from->mxcsr_all));
+        return;
+    }
+    fpucw = arch_fpucw();
+    if (__builtin_expect(fpucw != from->fpucw, 0)) {
         from->fpucw = fpucw;
         from->mxcsr = (uint16_t)(arch_mxcsr() & bits);
     }
+}
+
+static inline int
+arch_differs(const struct arch_ctx *a, const struct arch_ctx *b,
+             enum arch_control bits)
+{
+    if (bits == ARCH_READ_CONTROL)
+        return a->fpucw != b->fpucw ||
+               ((a->mxcsr_all ^ b->mxcsr_all) & bits) != 0;
+    return a->fpucw != b->fpucw || a->mxcsr != b->mxcsr;
 }
 
 /* Before the jump: the other's control words are loaded. */
@@ -179,8 +197,7 @@ arch_prepare(struct arch_ctx *from, const struct arch_ctx *to,
              enum arch_control bits)
 {
     arch_save_control(from, bits);
-    if (__builtin_expect(from->fpucw != to->fpucw || from->mxcsr != to->mxcsr,
-                         0))
+    if (__builtin_expect(arch_differs(from, to, bits), 0))
         arch_load_control(to, bits);
 }
 
@@ -190,7 +207,10 @@ arch_inherit(struct arch_ctx *to, struct arch_ctx *from, enum arch_control bits)
 {
     arch_save_control(from, bits);
     to->fpucw = from->fpucw;
-    to->mxcsr = from->mxcsr;
+    if (bits == ARCH_READ_CONTROL)
+        to->mxcsr_all = from->mxcsr_all;
+    else
+        to->mxcsr = from->mxcsr;
 }
 
 static inline void
