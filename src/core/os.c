@@ -235,10 +235,51 @@ os_stack_top(unsigned long thread)
     return low ? (char *)low + size : NULL;
 }
 
+/* Lowers the limit to that of a control group and of all that it is in. */
+static void
+lower_to_group(size_t *limit, const char *root, const char *path, size_t length,
+               const char *file)
+{
+    char name[FILE_MAX], text[FILE_MAX];
+    size_t value;
+
+    for (;;) {
+        (void)snprintf(name, sizeof name, "%s%.*s/%s", root, (int)length, path,
+                       file);
+        if (read_file(name, text) && sscanf(text, "%zu", &value) == 1 &&
+            value < *limit)
+            *limit = value;
+        if (!length)
+            return;
+        while (path[--length] != '/')
+            ;
+    }
+}
+
+/* In a container the path may be one that is seen from outside: there the root
+ * is the group. */
 size_t
 os_memory(void)
 {
-    return (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+    size_t limit = (size_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+    char text[FILE_MAX], *line, *rest = text;
+
+    if (!read_file("/proc/self/cgroup", text))
+        return limit;
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        char *path = strchr(line, '/');
+        size_t length = path ? strlen(path) : 0;
+
+        if (!path)
+            continue;
+        if (strstr(line, "::") && strstr(line, "::") < path)
+            lower_to_group(&limit, "/sys/fs/cgroup", path, length,
+                           "memory.max");
+        else if (strstr(line, ":memory:") && strstr(line, ":memory:") < path)
+            lower_to_group(&limit, "/sys/fs/cgroup/memory", path, length,
+                           "memory.limit_in_bytes");
+    }
+    return limit;
 }
 
 /* SIZE_MAX if there is none. */

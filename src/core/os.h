@@ -72,7 +72,8 @@ size_t os_max_mappings(void);
  * pthread_t and must be alive. NULL if unknown. */
 void *os_stack_top(unsigned long thread);
 
-/* The size of the machine's memory. */
+/* The size of the machine's memory, or what the control groups of the process
+ * allow of it. */
 size_t os_memory(void);
 
 /* The address space that this process may have, if that is limited (RLIMIT_AS),

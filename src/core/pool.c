@@ -327,8 +327,9 @@ co_pool_options_init(struct co_pool_options *options)
         .batch = 64,
         .max_idle = 4096,
         .idle_ms = 250,
-        /* With two pages each they would fill the machine. */
-        .max_blocks = os_memory() / (2 * os_page_size()),
+        /* With two and a half pages each they would fill the memory: a page,
+         * as much of page tables, and what belongs to them. */
+        .max_blocks = os_memory() / os_page_size() * 2 / 5,
     };
 }
 

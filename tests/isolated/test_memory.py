@@ -182,6 +182,45 @@ print(copool._core.check())
     assert done.lines == ["{True}", "40 30", "True"]
 
 
+@pytest.fixture
+def group():
+    """A control group of 256 MiB: what runs a command in it."""
+    with open("/proc/self/cgroup") as file:
+        lines = [line.strip().split(":", 2) for line in file]
+    within = next((path for _, names, path in lines if names == "memory"), None)
+    if within is None:
+        pytest.skip("control groups of memory are of the second version here")
+    folder = f"/sys/fs/cgroup/memory{within}/copool-{os.getpid()}"
+    try:
+        os.mkdir(folder)
+    except OSError as error:
+        pytest.skip(f"no control group can be made: {error}")
+    with open(f"{folder}/memory.limit_in_bytes", "w") as file:
+        file.write(str(256 << 20))
+    yield ["sh", "-c", f'echo $$ >{folder}/cgroup.procs; exec "$@"', "sh"]
+    os.rmdir(folder)
+
+
+def test_the_memory_of_a_control_group_ends_in_an_exception(python, group):
+    done = python(
+        THREE_DEEP
+        + """
+cos = []
+try:
+    while True:
+        cos.append(Coroutine(a))
+        cos[-1].enter()
+except copool.PoolExhausted as error:
+    print(str(error).partition(":")[0])
+print(copool.stats().max_blocks, len(cos) - 1)
+""",
+        before=group,
+    )
+    blocks = (256 << 20) // os.sysconf("SC_PAGE_SIZE") * 2 // 5
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == [f"all {blocks} blocks are in use", f"{blocks} {blocks}"]
+
+
 def test_hundred_thousand_on_default_settings(python, needs):
     needs(100_000)
     done = python(
