@@ -4,7 +4,6 @@ import functools
 import json
 import pickle
 import re
-import subprocess
 import sys
 
 import pytest
@@ -251,29 +250,6 @@ def test_limit_raised_and_lowered_inside(name, between):
     while not co.done:
         deep = co.enter()
     assert sys.getrecursionlimit() - 10 < deep < sys.getrecursionlimit()
-
-
-LEAST_LIMIT = """
-import sys
-{}
-before = sys.getrecursionlimit()
-for limit in range(1, before):
-    try:
-        sys.setrecursionlimit(limit)
-    except RecursionError:
-        continue
-    sys.setrecursionlimit(before)
-    print(limit)
-    break
-"""
-
-
-def test_limit_may_be_as_low_as_without_copool():
-    least = {
-        subprocess.check_output([sys.executable, "-c", LEAST_LIMIT.format(first)])
-        for first in ("", "import copool._core")
-    }
-    assert len(least) == 1
 
 
 def test_limit_below_the_depth_of_a_coroutine_is_refused():
