@@ -34,11 +34,11 @@ ctx_call_below(const struct ctx *below, const struct ctx *owner,
                void *(*fn)(void *arg), void *arg)
 {
     struct call call = {.fn = fn, .arg = arg};
-    uintptr_t sp = (uintptr_t)ctx_stack_pointer(below) - ARCH_RED_ZONE;
-    void *result;
+    uintptr_t end = (uintptr_t)ctx_stack_pointer(below) - ARCH_RED_ZONE;
+    void *sp = (void *)(end & ~(uintptr_t)15), *result;
 
-    san_call_depart(&call.here, &owner->san);
-    result = arch_call_on((void *)(sp & ~(uintptr_t)15), make_call, &call);
+    san_call_depart(&call.here, &owner->san, sp);
+    result = arch_call_on(sp, make_call, &call);
     san_call_back(&call.here);
     return result;
 }
