@@ -763,7 +763,8 @@ leap_at_the_end(void *value)
     ctx_leave(&there, &here, value, ARCH_READ_CONTROL);
 }
 
-/* With so little left of the stack that a call fits, and the frame does not. */
+/* With so little left of the stack that a call fits, and the frame does not. A
+ * fault that is expected is looked at by expect_unharmed(). */
 static int
 leap_over_the_end(void)
 {
@@ -772,6 +773,7 @@ leap_over_the_end(void)
     struct sigaction action = {.sa_sigaction = expect_unharmed,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
+    fault_expected(victim->low - arena.geometry.guard_size, victim->low);
     REQUIRE(sigaltstack(&stack, NULL) == 0);
     REQUIRE(sigaction(SIGSEGV, &action, NULL) == 0);
     sum_before = checksum();
