@@ -941,7 +941,8 @@ mprotect_guards_cost_two_mappings(void)
 {
     size_t mappings = mappings_of_blocks(CO_GUARD_MPROTECT, 500);
 
-    EXPECT(mappings >= 1000 && mappings <= 1004);
+    /* The tool maps what it notes down of each block. */
+    EXPECT(mappings >= 1000 && (mappings <= 1004 || under_valgrind()));
 }
 
 /* --- refusals ----------------------------------------------------------- */
