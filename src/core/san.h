@@ -8,7 +8,10 @@
 #define COPOOL_SAN_H
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 #if defined(__has_feature)
 #    if __has_feature(address_sanitizer)
@@ -179,15 +182,15 @@ san_gone(struct san_ctx *ctx)
 }
 
 /* Whether memory may be a guard region. Valgrind takes it for what can be read,
- * and reads it itself where a stack ends. */
+ * and reads it itself where a stack ends; from some version on it knows better,
+ * but of few pages. A program is told of it by what is loaded first, in builds
+ * without its header, too. */
 static inline bool
 san_knows_guard_regions(void)
 {
-#ifdef CO_VALGRIND
-    return !RUNNING_ON_VALGRIND;
-#else
-    return true;
-#endif
+    const char *loaded = getenv("LD_PRELOAD");
+
+    return !loaded || !strstr(loaded, "/vgpreload_");
 }
 
 /* A range of memory becomes a stack; returns what san_stack_gone() needs. */

@@ -377,7 +377,7 @@ def test_limit_that_bites_is_named_and_what_is_advised_helps(python, limit, guar
         env["COPOOL_STACK_SIZE"] = found[3]
     assert numbers[0] >= 60
     assert numbers[1] >= 1.5 * numbers[0]
-    assert numbers[2] >= 1.5 * numbers[1]
+    assert numbers[2] >= 1.3 * numbers[1]  # it may be the least, not a quarter
 
 
 def test_slab_is_a_small_part_of_the_address_space(python):

@@ -251,6 +251,7 @@ def body():
     except RecursionError:
         print("RecursionError")
 entered, raised = threading.Event(), threading.Event()
+copool.configure(stack_size=6 << 20) # on a thread's it ends as in a thread
 co = Coroutine(body)
 thread = threading.Thread(target=co.enter)
 thread.start()

@@ -66,7 +66,7 @@ class GreenletHost:
         copool.greenlet.install()
         import greenlet
 
-        if "copool" not in greenlet.__file__:
+        if not copool.greenlet.installed():
             raise RuntimeError("greenlet is not copool's")
         self._current = greenlet.getcurrent
 

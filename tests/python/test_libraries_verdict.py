@@ -1,5 +1,6 @@
 """The rule of tests/libraries: the answer of the main flow, or what is listed."""
 
+import functools
 import importlib
 import json
 import sys
@@ -237,9 +238,11 @@ def told(rule, host_name, **functions):
 
 
 @pytest.mark.parametrize("host", ["coroutine", "task"])
-def test_a_library_is_judged_by_its_answers_in_the_main_flow(rule, host):
-    import copool
+def test_a_library_is_judged_by_its_answers_in_the_main_flow(rule, host, monkeypatch):
+    import copool.aio
 
+    run = functools.partial(copool.aio.run, foreign_greenlets=True)
+    monkeypatch.setattr(copool.aio, "run", run)
     pause = rule("hosts").pause
     is_main = {
         "coroutine": lambda: not copool.in_coroutine(),
