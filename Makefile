@@ -175,13 +175,14 @@ stdlib stdlib-quick: $(VENV)/.demo
 	@echo "copool: running CPython's own tests inside of coroutines, with Python $(VERSION)"
 	@$(RUN) python tests/stdlib $(if $(filter %-quick,$@),--quick) $(ARGS)
 
-# With the garbage collector at every allocation: what tests of starting and
-# benchmarking are about is not garbage. These are the slow ones, too.
+# With the garbage collector at every allocation: what tests of starting,
+# benchmarking and depth are about is not garbage. These are the slow ones, too.
 SLOW := bench cli compat demo docs example install libraries package run stdlib stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
-		$(SLOW:%=--ignore-glob='*_%*.py') $(or $(ARGS),tests/python)
+		$(SLOW:%=--ignore-glob='*_%*.py') --ignore-glob='*_room.py' \
+		$(or $(ARGS),tests/python)
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
