@@ -2,6 +2,8 @@
 #include "cxx.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,28 +18,35 @@ static _Atomic(get_globals *) runtime; /* NULL while none is known */
 
 static const uint64_t always = 1;
 
+static bool
+is_main(const struct thread_record *t)
+{
+    return t->ts->interp == PyInterpreterState_Main();
+}
+
 /* --- the watch ---------------------------------------------------------- */
 
 /* For the main interpreter, under its GIL: a thread of another interpreter
- * might look at what is being unloaded. Threads of others look at how much has
- * been loaded at each switch, and so does everybody where no watch can be had.
+ * might look at what is being unloaded. Threads of others have a watch of their
+ * own. Where none can be had everybody looks at how much has been loaded.
  */
+static struct loads_watch own_watch;
 static void *const volatile *watch; /* NULL before the first look, too */
 static bool is_deaf;
 
-/* Beside this module. */
-static const char *
-sentinel(void)
+/* A library beside this module. */
+static void *const volatile *
+watch_by(struct loads_watch *by, const char *sentinel)
 {
-    static char path[4096];
+    char path[4096];
     Dl_info here;
     const char *end;
 
     if (!dladdr(&always, &here) || !(end = strrchr(here.dli_fname, '/')))
-        return "libsentinel.so";
-    (void)snprintf(path, sizeof path, "%.*s/libsentinel.so",
-                   (int)(end - here.dli_fname), here.dli_fname);
-    return path;
+        return loads_watch(by, sentinel);
+    (void)snprintf(path, sizeof path, "%.*s/%s", (int)(end - here.dli_fname),
+                   here.dli_fname, sentinel);
+    return loads_watch(by, path);
 }
 
 static void
@@ -55,11 +64,86 @@ renew_watch(void)
 {
     const void *before = (const void *)watch;
 
-    watch = loads_watch(sentinel());
+    watch = watch_by(&own_watch, "libsentinel.so");
     is_deaf = !watch;
     move_watchers(before,
                   is_deaf ? (const void *)&always : (const void *)watch);
 }
+
+/* --- the watch of other interpreters ------------------------------------- */
+
+/* NULL while it is being moved, from before what it pointed to is unloaded
+ * until a runtime has been looked for, and where there is none. Who looks says
+ * so before reading it: the mover waits for these. */
+static _Atomic(void *const volatile *) shared;
+static struct loads_watch shared_watch;
+
+/* For who moves it. Nobody waits for it: a fork may leave it locked. */
+static pthread_mutex_t moving = PTHREAD_MUTEX_INITIALIZER;
+
+static bool
+shared_is_quiet(struct thread_record *t)
+{
+    void *const volatile *next;
+    bool is_quiet;
+
+    atomic_store(&t->cxx.looks, true);
+    next = atomic_load(&shared);
+    is_quiet = next && !*next;
+    atomic_store_explicit(&t->cxx.looks, false, memory_order_release);
+    return is_quiet;
+}
+
+/* False if one does not end, as of a thread that a fork has left behind. */
+static bool
+wait_for_lookers(void)
+{
+    struct thread_record *t = atomic_load(&thread_records);
+    int patience = 10000;
+
+    for (; t; t = t->next_made)
+        while (atomic_load(&t->cxx.looks))
+            if (!patience-- || sched_yield() != 0)
+                return false;
+    return true;
+}
+
+/* Moves the watch if something has been loaded since it was moved last, and
+ * looks for a runtime then. False if another thread does so, or it can't be
+ * had: then there is no telling by it. */
+static bool
+renew_shared(void)
+{
+    void *const volatile *next;
+    get_globals *found;
+    bool is_there = false;
+
+    if (pthread_mutex_trylock(&moving) != 0)
+        return false;
+    next = atomic_load(&shared);
+    if (next && !*next) {
+        is_there = true; /* another thread has just moved it */
+    } else {
+        atomic_store(&shared, NULL);
+        if (wait_for_lookers())
+            next = watch_by(&shared_watch, "libsentinel-shared.so");
+        else
+            next = NULL;
+        found =
+            (get_globals *)loads_find("libstdc++.so.6", "__cxa_get_globals");
+        if (found) {
+            atomic_store_explicit(&runtime, found, memory_order_release);
+            loads_unwatch(&shared_watch);
+        } else {
+            atomic_store(&shared, next);
+        }
+        is_there = found || next;
+    }
+    pthread_mutex_unlock(&moving);
+    return is_there;
+}
+
+/* --- a look -------------------------------------------------------------- */
 
 /* Whether a library may have been loaded since the last look. If so the next
  * one is noticed from here on. */
@@ -68,7 +152,7 @@ has_loaded(struct thread_record *t)
 {
     uint64_t loads;
 
-    if (t->ts->interp == PyInterpreterState_Main() && !is_deaf) {
+    if (is_main(t) && !is_deaf) {
         bool is_quiet = watch && !*watch;
 
         if (!is_quiet)
@@ -77,6 +161,8 @@ has_loaded(struct thread_record *t)
             t->cxx.watched = (const void *)watch;
         if (is_quiet)
             return false;
+    } else if (!is_main(t) && (shared_is_quiet(t) || renew_shared())) {
+        return false;
     }
     loads = loads_count();
     if (loads == t->cxx.loads)
@@ -90,7 +176,11 @@ has_loaded(struct thread_record *t)
 void
 cxx_start(struct thread_record *t)
 {
-    t->cxx = (struct cxx_thread){.watched = &always};
+    t->cxx.watched = &always;
+    t->cxx.words = NULL;
+    t->cxx.loads = 0;
+    t->cxx.wanders = false;
+    atomic_store(&t->cxx.looks, false);
 }
 
 void
@@ -113,17 +203,19 @@ find_runtime(struct thread_record *t)
 {
     get_globals *found = atomic_load_explicit(&runtime, memory_order_acquire);
 
-    if (found || !has_loaded(t))
+    if (found)
         return found;
+    if (!has_loaded(t))
+        return atomic_load_explicit(&runtime, memory_order_acquire);
     found = (get_globals *)loads_find("libstdc++.so.6", "__cxa_get_globals");
     if (!found)
         return NULL;
     atomic_store_explicit(&runtime, found, memory_order_release);
-    if (t->ts->interp == PyInterpreterState_Main()) {
+    if (is_main(t)) {
         /* They must look once more, and nobody has to watch then. */
         move_watchers((const void *)watch, &always);
         watch = NULL;
-        loads_unwatch();
+        loads_unwatch(&own_watch);
     }
     return found;
 }

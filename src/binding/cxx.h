@@ -13,6 +13,7 @@
 #ifndef COPOOL_CXX_H
 #define COPOOL_CXX_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,7 +38,9 @@ struct cxx_thread {
     const void *watched;
     struct cxx_words *words; /* NULL while it is not known where they are */
     uint64_t loads;          /* loads_count() at the last look */
-    bool wanders; /* the thread state has been used in several threads */
+    bool wanders;        /* the thread state has been used in several threads */
+    _Atomic(bool) looks; /* at what it shares with threads of other
+                            interpreters */
 };
 
 /* For a new record. */

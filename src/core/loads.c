@@ -14,30 +14,28 @@
 #include <link.h>
 #include <stddef.h>
 
-static void *last; /* a handle, or NULL */
-
 void
-loads_unwatch(void)
+loads_unwatch(struct loads_watch *watch)
 {
-    if (last)
-        (void)dlclose(last);
-    last = NULL;
+    if (watch->last)
+        (void)dlclose(watch->last);
+    watch->last = NULL;
 }
 
 void *const volatile *
-loads_watch(const char *sentinel)
+loads_watch(struct loads_watch *watch, const char *sentinel)
 {
     struct link_map *map = NULL;
     int saved = errno;
 
-    loads_unwatch();
+    loads_unwatch(watch);
 #ifdef __GLIBC__
-    last = dlopen(sentinel, RTLD_LAZY);
+    watch->last = dlopen(sentinel, RTLD_LAZY);
 #else
     (void)sentinel;
-    last = dlopen(NULL, RTLD_LAZY);
+    watch->last = dlopen(NULL, RTLD_LAZY);
 #endif
-    if (last && dlinfo(last, RTLD_DI_LINKMAP, &map) != 0)
+    if (watch->last && dlinfo(watch->last, RTLD_DI_LINKMAP, &map) != 0)
         map = NULL;
 #ifndef __GLIBC__
     while (map && map->l_next)

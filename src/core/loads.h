@@ -3,22 +3,27 @@
  * What shared libraries this process has loaded, asked of the dynamic loader.
  * Used by the binding's cxx.c.
  *
- * Thread rule: any thread may call loads_count() and loads_find(); the others
- * are for one thread at a time, and so is what loads_watch() returns.
+ * Thread rule: any thread may call loads_count() and loads_find(); a watch is
+ * for one thread at a time, and so is what loads_watch() returns.
  */
 #ifndef COPOOL_LOADS_H
 #define COPOOL_LOADS_H
 
 #include <stdint.h>
 
+struct loads_watch {
+    void *last; /* a handle, or NULL */
+};
+
 /* A pointer that is NULL until the next library is loaded, by whomever and
- * however; NULL if there can be none. What an earlier call returned is not
- * valid any more. `sentinel` is the path of a library that nobody else loads.
- */
-void *const volatile *loads_watch(const char *sentinel);
+ * however; NULL if there can be none. What an earlier call for the watch has
+ * returned is not valid any more. `sentinel` is the path of a library that
+ * nobody else loads. */
+void *const volatile *loads_watch(struct loads_watch *watch,
+                                  const char *sentinel);
 
 /* Ends that. */
-void loads_unwatch(void);
+void loads_unwatch(struct loads_watch *watch);
 
 /* A number that changes when a library is loaded; never 0. Takes a lock. */
 uint64_t loads_count(void);

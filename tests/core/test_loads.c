@@ -19,10 +19,13 @@ load(const char *path)
     return handle;
 }
 
+static struct loads_watch the_watch;
+
 static void *const volatile *
 watch(void)
 {
-    void *const volatile *word = loads_watch(FOLDER "/libsentinel.so");
+    void *const volatile *word =
+        loads_watch(&the_watch, FOLDER "/libsentinel.so");
 
     REQUIRE(word != NULL);
     return word;
@@ -54,7 +57,7 @@ a_load_is_noticed(void)
         (void)dlclose(one);
         EXPECT(!*word);
     }
-    loads_unwatch();
+    loads_unwatch(&the_watch);
 }
 
 static void *
@@ -75,7 +78,7 @@ a_load_in_another_thread_is_noticed(void)
     REQUIRE(pthread_join(thread, &two) == 0);
     EXPECT(*word != NULL);
     (void)dlclose(two);
-    loads_unwatch();
+    loads_unwatch(&the_watch);
 }
 
 static void
@@ -83,10 +86,10 @@ a_second_watch_ends_the_first(void)
 {
     (void)watch();
     EXPECT(!*watch());
-    loads_unwatch();
-    loads_unwatch();
+    loads_unwatch(&the_watch);
+    loads_unwatch(&the_watch);
     EXPECT(!*watch());
-    loads_unwatch();
+    loads_unwatch(&the_watch);
 }
 
 static void

@@ -572,7 +572,7 @@ def without_sentinel(tmp_path_factory):
     if not (source / "libsentinel.so").exists():
         pytest.skip("the package is not installed in one folder")
     folder = tmp_path_factory.mktemp("without")
-    ignore = shutil.ignore_patterns("libsentinel.so", "__pycache__")
+    ignore = shutil.ignore_patterns("libsentinel*.so", "__pycache__")
     shutil.copytree(source, folder / "copool", ignore=ignore)
     return folder
 
