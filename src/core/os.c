@@ -359,9 +359,12 @@ os_limit_below(size_t size)
     if (system_promises_no_more_than_it_has())
         read_commitment(&limits[OS_COMMITMENT].bytes,
                         &limits[OS_COMMITMENT].used);
+    /* The kernel keeps a part of that back, and what it tells lags behind. */
     for (name = OS_LIMITS - 1; name > OS_NO_LIMIT; name--)
         if (limits[name].bytes < SIZE_MAX &&
-            limits[name].used + size > limits[name].bytes)
+            limits[name].used + size +
+                    (name == OS_COMMITMENT ? limits[name].bytes / 16 : 0) >
+                limits[name].bytes)
             limits[OS_NO_LIMIT] =
                 (struct os_limit){name, limits[name].bytes, limits[name].used};
     return limits[OS_NO_LIMIT];
