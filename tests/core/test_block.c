@@ -939,10 +939,14 @@ madvise_guards_cost_no_mapping(void)
 static void
 mprotect_guards_cost_two_mappings(void)
 {
-    size_t mappings = mappings_of_blocks(CO_GUARD_MPROTECT, 500);
+    size_t mappings;
 
-    /* The tool maps what it notes down of each block. */
-    EXPECT(mappings >= 1000 && (mappings <= 1004 || under_valgrind()));
+    if (under_valgrind()) {
+        test_skip("the tool has mappings of its own for what it notes down");
+        return;
+    }
+    mappings = mappings_of_blocks(CO_GUARD_MPROTECT, 500);
+    EXPECT(mappings >= 1000 && mappings <= 1004);
 }
 
 /* --- refusals ----------------------------------------------------------- */
