@@ -16,6 +16,18 @@ typedef struct cxx_words *get_globals(void);
 
 static _Atomic(get_globals *) runtime; /* NULL while none is known */
 
+/* What is found is known to all from then on. */
+static get_globals *
+look_for_runtime(void)
+{
+    get_globals *found =
+        (get_globals *)loads_find("libstdc++.so.6", "__cxa_get_globals");
+
+    if (found)
+        atomic_store_explicit(&runtime, found, memory_order_release);
+    return found;
+}
+
 static const uint64_t always = 1;
 
 static bool
@@ -99,7 +111,7 @@ static bool
 wait_for_lookers(void)
 {
     struct thread_record *t = atomic_load(&thread_records);
-    int patience = 10000;
+    int patience = 100;
 
     for (; t; t = t->next_made)
         while (atomic_load(&t->cxx.looks))
@@ -115,8 +127,7 @@ static bool
 renew_shared(void)
 {
     void *const volatile *next;
-    get_globals *found;
-    bool is_there = false;
+    bool is_there;
 
     if (pthread_mutex_trylock(&moving) != 0)
         return false;
@@ -125,19 +136,15 @@ renew_shared(void)
         is_there = true; /* another thread has just moved it */
     } else {
         atomic_store(&shared, NULL);
-        if (wait_for_lookers())
-            next = watch_by(&shared_watch, "libsentinel-shared.so");
+        next = wait_for_lookers()
+                   ? watch_by(&shared_watch, "libsentinel-shared.so")
+                   : NULL;
+        is_there = next != NULL;
+        if (is_there && look_for_runtime())
+            loads_unwatch(
+                &shared_watch); /* nobody has to look at it any more */
         else
-            next = NULL;
-        found =
-            (get_globals *)loads_find("libstdc++.so.6", "__cxa_get_globals");
-        if (found) {
-            atomic_store_explicit(&runtime, found, memory_order_release);
-            loads_unwatch(&shared_watch);
-        } else {
             atomic_store(&shared, next);
-        }
-        is_there = found || next;
     }
     pthread_mutex_unlock(&moving);
     return is_there;
@@ -196,6 +203,7 @@ void
 cxx_end(struct thread_record *t)
 {
     t->cxx.watched = NULL;
+    atomic_store(&t->cxx.looks, false); /* a fork may have left it so */
 }
 
 static get_globals *
@@ -207,11 +215,8 @@ find_runtime(struct thread_record *t)
         return found;
     if (!has_loaded(t))
         return atomic_load_explicit(&runtime, memory_order_acquire);
-    found = (get_globals *)loads_find("libstdc++.so.6", "__cxa_get_globals");
-    if (!found)
-        return NULL;
-    atomic_store_explicit(&runtime, found, memory_order_release);
-    if (is_main(t)) {
+    found = look_for_runtime();
+    if (found && is_main(t)) {
         /* They must look once more, and nobody has to watch then. */
         move_watchers((const void *)watch, &always);
         watch = NULL;

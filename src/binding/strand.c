@@ -203,7 +203,7 @@ settle(PyThreadState *ts)
     if (t->current == &t->own)
         return;
     block = &t->current->block;
-    if (here >= block->low && here < block_stack_top(block))
+    if (strand_has_on_stack(t->current, here))
         tstate_set_limits(ts, block->low, block_stack_top(block));
 }
 

@@ -175,6 +175,13 @@ strand_occupies_thread(const struct strand *s, const struct strand *up_to)
     return false;
 }
 
+/* Whether the address is on the stack of the strand's block. */
+static inline bool
+strand_has_on_stack(const struct strand *s, const char *address)
+{
+    return address >= s->block.low && address < (const char *)&s->block;
+}
+
 /* Of a strand that is not running, unless that is on the thread's stack: NULL
  * then. */
 static inline char *
@@ -182,9 +189,7 @@ strand_stack_pointer(const struct strand *s)
 {
     char *sp = ctx_stack_pointer(&s->ctx);
 
-    return sp >= s->block.low && sp < block_stack_top((struct block *)&s->block)
-               ? sp
-               : NULL;
+    return strand_has_on_stack(s, sp) ? sp : NULL;
 }
 
 extern CO_THREAD_LOCAL struct thread_record *thread_record_last;

@@ -32,32 +32,14 @@
 
 #include "module.h"
 
-static PyObject *
-call(PyObject *const *args, Py_ssize_t nargs, PyObject *names)
-{
-    return PyObject_Vectorcall(args[0], args + 1, (size_t)nargs - 1, names);
-}
-
-struct arguments {
-    PyObject *const *args;
-    Py_ssize_t nargs;
-    PyObject *names;
-};
-
+/* Calls the first of the arguments with the others. */
 static void *
-call_there(void *arg)
+call(void *arg)
 {
-    const struct arguments *a = arg;
+    const struct strand_args *a = arg;
 
-    return call(a->args, a->nargs, a->names);
-}
-
-static bool
-is_on_block(const struct strand *s, const char *address)
-{
-    const struct block *block = &s->block;
-
-    return address >= block->low && address < (const char *)block;
+    return PyObject_Vectorcall(a->args[0], a->args + 1, (size_t)a->nargs - 1,
+                               a->names);
 }
 
 /* Whether that is on the stack of another interpreter's coroutine. */
@@ -68,7 +50,7 @@ is_in_foreign_coroutine(const struct thread_record *self, const char *address)
 
     for (; t; t = t->next_made)
         if (t != self && t->ts && t->ident == self->ident &&
-            t->current != &t->own && is_on_block(t->current, address))
+            t->current != &t->own && strand_has_on_stack(t->current, address))
             return true;
     return false;
 }
@@ -111,7 +93,7 @@ bottom(struct strand *s)
 }
 
 static PyObject *
-call_below(struct thread_record *t, struct strand *s, struct arguments *a)
+call_below(struct thread_record *t, struct strand *s, struct strand_args *a)
 {
     struct strand *before = t->occupant, *base = bottom(s);
     const struct strand *above = before ? before : &t->own;
@@ -132,7 +114,7 @@ call_below(struct thread_record *t, struct strand *s, struct arguments *a)
     base->section = t->section = ++t->sections;
     limit = tstate_enter_stack(t->ts, &s->slice, &above->slice);
     san_move(&s->ctx.san, &t->own.ctx.san);
-    result = ctx_call_below(&above->ctx, &t->own.ctx, call_there, a);
+    result = ctx_call_below(&above->ctx, &t->own.ctx, call, a);
     san_move(&s->ctx.san, &san);
     CO_ASSERT(t->current == s && t->occupant == s && s->ops == &copy);
     tstate_leave_stack(t->ts, &s->slice, &limit);
@@ -148,7 +130,7 @@ static PyObject *
 core_on_thread_stack(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                      PyObject *names)
 {
-    struct arguments a = {args, nargs, names};
+    struct strand_args a = {args, nargs, names};
     struct thread_record *t;
     struct strand *s;
 
@@ -171,7 +153,7 @@ core_on_thread_stack(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return call_below(t, s, &a);
     if (t && !can_reach(t, __builtin_frame_address(0)))
         return NULL;
-    return call(args, nargs, names);
+    return call(&a);
 }
 
 static PyMethodDef functions[] = {
