@@ -397,6 +397,23 @@ def test_error_of_a_greenlet_whose_parent_must_wait_is_not_lost():
     assert in_greenlet(lambda: on_thread_stack(called)) is error
 
 
+def test_greenlet_that_is_ended_there_may_use_others_meanwhile():
+    ended = []
+    main = getcurrent()
+
+    def body():
+        try:
+            main.switch()
+        finally:
+            mine = getcurrent()
+            ended.append(greenlet(lambda: mine.switch("back") and "end").switch())
+
+    other = [greenlet(body)]
+    other[0].switch()
+    in_greenlet(lambda: on_thread_stack(other.clear))
+    assert ended == ["back"]
+
+
 def test_greenlet_from_before_that_is_dropped_is_ended_there():
     ended = []
     main = getcurrent()
