@@ -20,45 +20,19 @@
  * While a step gets its strand, the state is ENTERED already.
  *
  * Like the coroutine of an `async def`, a step runs in the context of whoever
- * drives it and sees the exception which that is handling.
+ * drives it, sees the exception which that is handling, and its frames are
+ * followed by the driver's.
  *
  * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
  */
-#include "strand.h"
+#include "bridge.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
 #include "module.h"
+#include "tell.h"
 #include "thread_name.h"
-
-enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
-
-enum step { CALL, SEND, THROW, CLOSE };
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *target; /* the function to call, NULL once it has ended; or the
-                         coroutine to drive */
-    PyObject *args;   /* of the call, a tuple; or NULL */
-    PyObject *names;  /* of those by keyword, which come last; or NULL */
-    PyObject *weakrefs;
-    PyObject *sent;    /* only valid while a step begins: its value, or NULL */
-    PyObject *awaited; /* owned by await_(); only valid with top */
-    PyObject *const *stack_end; /* of its arguments; only valid with top */
-    struct strand *strand, *top;
-    const PyObject *context; /* only valid with a strand, and to be compared:
-                                that of who drives it, unless it went on inside
-                                a Context.run() of its own */
-    int atomic;              /* blocks of atomic() that it is in */
-    enum state state;
-    enum step step;       /* what the strand does or will do */
-    PySendResult outcome; /* of the last step */
-    bool drives;          /* a coroutine, rather than calling a function */
-    bool closing;         /* await_() must not wait */
-    bool collecting;      /* only valid while entered: garbage, since before */
-    bool finalized;       /* tp_finalize was called, which is once */
-} Bridge;
 
 static void
 assert_consistent(const Bridge *self)
@@ -196,28 +170,54 @@ do_step(Bridge *self)
     return result;
 }
 
+/* Who is told of switches has raised an exception, which is set. */
+__attribute__((cold)) static PyObject *
+drop_step(Bridge *self)
+{
+    struct error error;
+
+    error_take(&error);
+    self->outcome = PYGEN_ERROR;
+    Py_CLEAR(self->sent);
+    error_restore(&error);
+    return NULL;
+}
+
+/* Before a step: false with an exception set if there must be none. */
+__attribute__((cold)) static bool
+tidy(struct strand *s)
+{
+    return strand_tidy_alone(s, strand_litter(s));
+}
+
 /* The bottom of the stack. */
 static void
 bridge_main(void *value)
 {
     struct strand *s = value;
+    bool told = true;
 
     STRAND_ARRIVE(s);
+    if (CO_UNLIKELY(s->thread->teller != NULL)) {
+        tell_begins(s);
+        told = tidy(s);
+    }
     while (s->face) {
         struct strand *caller;
         PyObject *result;
 
         if (tstate_is_traced(s->thread->ts))
             strand_renew_trace(s);
-        result = do_step((Bridge *)s->face);
+        result =
+            value ? do_step((Bridge *)s->face) : drop_step((Bridge *)s->face);
         caller = s->caller;
         if (!result)
             error_take(&s->thread->error);
         if (CO_UNLIKELY(!strand_park(s)))
             strand_leave(s, caller, result);
         (void)strand_switch(s->thread, caller, result);
-        if (s->face)
-            strand_tidy(s);
+        if (s->face && CO_UNLIKELY(s->slice.trace_arg != NULL))
+            told = tidy(s);
     }
     strand_leave(s, s->caller, (PyObject *)s);
 }
@@ -230,6 +230,7 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
+    tstate_hang(t->ts, &s->root);
     self->state = ENTERED;
     self->collecting = t->collecting;
     assert_consistent(self);
@@ -301,20 +302,26 @@ step_done(Bridge *self, struct strand *s, PyObject *value)
 static PySendResult
 left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 {
+    struct strand *here = s->thread->current;
     PySendResult outcome = PYGEN_NEXT;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
+    tstate_cut(s->thread->ts, &s->root);
     if (self->top) {
         self->state = SUSPENDED;
         hide_from_collector(self, true);
-        strand_tidy(s->thread->current);
+        value = strand_tidy(here, value);
+        if (CO_UNLIKELY(!value))
+            outcome = PYGEN_ERROR;
     } else {
-        PyObject *litter = strand_litter(s->thread->current);
+        PyObject *litter = strand_litter(here);
 
         outcome = self->outcome;
         step_done(self, s, value);
-        strand_free_litter(litter);
+        value = strand_tidy_litter(here, litter, value);
+        if (!value)
+            outcome = PYGEN_ERROR;
     }
     *result = value;
     Py_DECREF(self);
@@ -324,10 +331,10 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
 /* A step on a strand that waits for one, or a new one. Steals sent, a value or
  * an exception. */
 static PySendResult
-begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
-      PyObject **result)
+begin(struct thread_record *t, Bridge *self, enum bridge_step step,
+      PyObject *sent, PyObject **result)
 {
-    enum state before = self->state;
+    enum face_state before = self->state;
     PyObject *context;
     struct strand *s;
     bool parked;
@@ -357,7 +364,7 @@ begin(struct thread_record *t, Bridge *self, enum step step, PyObject *sent,
     entered(t, self, s);
     return left(self, s,
                 parked ? strand_switch(t, s, (PyObject *)s)
-                       : strand_begin(t, s, s),
+                       : strand_begin(t, s, s, true),
                 result);
 }
 
@@ -541,7 +548,7 @@ bridge_send_method(PyObject *op, PyObject *value)
 static PyObject *
 bridge_await(PyObject *op)
 {
-    enum state state = ((Bridge *)op)->state;
+    enum face_state state = ((Bridge *)op)->state;
 
     if (CO_UNLIKELY(state == ENTERED || state == SUSPENDED)) {
         PyErr_Format(PyExc_RuntimeError, "%R is being awaited already", op);
@@ -813,7 +820,7 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->awaited = it;
     self->stack_end = stack_end;
     *value = strand_switch(t, caller, *value);
-    strand_tidy(t->current);
+    *value = strand_tidy(t->current, *value);
     return true;
 }
 
@@ -901,11 +908,9 @@ callee(PyObject *face)
 }
 
 static const struct face_ops ops = {
-    is_suspended,
-    unwind,
-    forget,
-    true,
-    "it waits in await_(); its task will let it go on",
+    FACE_BRIDGE, is_suspended,
+    unwind,      forget,
+    true,        "it waits in await_(); its task will let it go on",
     callee,
 };
 
@@ -935,11 +940,21 @@ get_from_coroutine(PyObject *op, void *name)
     Py_RETURN_NONE;
 }
 
+/* The innermost frame of a chain that waits in await_(); NULL, maybe with an
+ * exception set, if it does not. */
+static PyFrameObject *
+waiting_frame(const Bridge *self)
+{
+    if (!self->top)
+        return NULL;
+    return tstate_frame(&self->top->slice, &self->strand->root);
+}
+
 static PyObject *
 get_frame(PyObject *op, void *Py_UNUSED(closure))
 {
     Bridge *self = (Bridge *)op;
-    PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
+    PyFrameObject *frame = waiting_frame(self);
 
     if (frame || PyErr_Occurred())
         return (PyObject *)frame;
@@ -953,7 +968,7 @@ static PyObject *
 get_code(PyObject *op, void *Py_UNUSED(closure))
 {
     Bridge *self = (Bridge *)op;
-    PyFrameObject *frame = self->top ? tstate_frame(&self->top->slice) : NULL;
+    PyFrameObject *frame = waiting_frame(self);
     PyObject *code;
 
     if (!frame && PyErr_Occurred())
@@ -1062,18 +1077,30 @@ static Bridge *
 alloc(struct thread_record *t, PyObject *target)
 {
     Bridge *self = t ? (Bridge *)free_faces_take(&t->free_bridges) : NULL;
+    struct module_state *state = t ? t->state : state_get();
+    struct label *label = NULL;
 
+    if (CO_UNLIKELY(!state))
+        return NULL;
     if (CO_UNLIKELY(!self)) {
-        struct module_state *state = t ? t->state : state_get();
-
-        if (!state || (!state->watches_collector && !watch_collector(state)))
+        if (!state->watches_collector && !watch_collector(state))
+            return NULL;
+        if (!label_make(&label, NULL, state->notes_makers))
             return NULL;
         self = PyObject_GC_New(Bridge, state->bridge_type);
-        if (!self)
+        if (!self) {
+            label_free(&label);
             return NULL;
+        }
     }
+    self->label = label;
+    self->link = &state->bridges;
+    self->next = state->bridges;
+    if (self->next)
+        self->next->link = &self->next;
+    state->bridges = self;
     self->target = Py_NewRef(target);
-    self->args = self->names = self->weakrefs = NULL;
+    self->args = self->names = self->weakrefs = self->task = NULL;
     self->sent = self->awaited = NULL;
     self->stack_end = NULL;
     self->strand = self->top = NULL;
@@ -1167,6 +1194,12 @@ bridge_dealloc(PyObject *op)
     Py_CLEAR(self->target);
     Py_CLEAR(self->args);
     Py_CLEAR(self->names);
+    Py_CLEAR(self->task);
+    if (CO_UNLIKELY(self->label != NULL))
+        label_free(&self->label);
+    *self->link = self->next;
+    if (self->next)
+        self->next->link = self->link;
     if (t && t->free_bridges.type == type && !self->finalized &&
         free_faces_keep(&t->free_bridges, op))
         return;

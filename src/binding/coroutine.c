@@ -12,25 +12,13 @@
  *      SUSPENDED   yes      NULL
  *      FINISHED    NULL
  */
-#include "strand.h"
+#include "coroutine.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
 #include "module.h"
 #include "thread_name.h"
-
-enum state { CREATED, ENTERED, SUSPENDED, FINISHED };
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *fn;      /* NULL when finished */
-    PyObject *context; /* the constructor's, or NULL; NULL once started */
-    PyObject *weakrefs;
-    struct strand *strand;
-    enum state state;
-    bool finalized; /* tp_finalize was called, which is once for an object */
-} Coroutine;
 
 static void
 assert_consistent(const Coroutine *self)
@@ -118,34 +106,38 @@ raise_state(struct thread_record *t, Coroutine *self)
 static PyObject *
 left(Coroutine *self, struct strand *s, PyObject *result)
 {
+    struct strand *here = s->thread->current;
     PyObject *litter;
 
     s->caller = NULL;
     s->root.exc.previous_item = NULL;
+    tstate_cut(s->thread->ts, &s->root);
     if (CO_LIKELY(!s->finished)) {
         self->state = SUSPENDED;
-        strand_tidy(s->thread->current);
+        result = strand_tidy(here, result);
         Py_DECREF(self); /* the last reference: its finalizer runs now */
         return result;
     }
-    litter = strand_litter(s->thread->current);
+    litter = strand_litter(here);
     self->strand = NULL;
     self->state = FINISHED;
     strand_release(s);
     Py_CLEAR(self->fn);
-    strand_free_litter(litter);
+    result = strand_tidy_litter(here, litter, result);
     Py_DECREF(self);
     return result;
 }
 
 /* Like a generator's frame, the coroutine sees the exception that its caller
- * handles as the one that is being handled. */
+ * handles as the one that is being handled, and its frames are followed by its
+ * caller's. */
 static void
 entered(struct thread_record *t, Coroutine *self, struct strand *s)
 {
     Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
     s->caller = t->current;
     s->root.exc.previous_item = t->ts->exc_info;
+    tstate_hang(t->ts, &s->root);
     self->state = ENTERED;
     assert_consistent(self);
 }
@@ -184,7 +176,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
         Py_DECREF(context);
         return coroutine_enter((PyObject *)self, args, nargs);
     }
-    s = strand_create(t, (PyObject *)self, &ops, strand_main);
+    s = strand_create(t, (PyObject *)self, &ops, t->entry);
     if (CO_UNLIKELY(!s)) {
         Py_DECREF(context);
         return NULL; /* still CREATED: it may be tried again */
@@ -195,7 +187,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     if (CO_UNLIKELY(self->finalized))
         tstate_set_finalized((PyObject *)self, false);
     entered(t, self, s);
-    return left(self, s, strand_begin(t, s, &begin));
+    return left(self, s, strand_begin(t, s, &begin, true));
 }
 
 static PyObject *
@@ -404,8 +396,8 @@ callee(PyObject *face)
     return ((Coroutine *)face)->fn;
 }
 
-static const struct face_ops ops = {is_suspended, unwind, forget,
-                                    true,         NULL,   callee};
+static const struct face_ops ops = {
+    FACE_COROUTINE, is_suspended, unwind, forget, true, NULL, callee};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -470,45 +462,96 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     if (!s)
         Py_RETURN_NONE;
     if (s == s->thread->current)
-        frame = tstate_running_frame(s->thread->ts);
+        frame = tstate_running_frame(s->thread->ts, &s->root);
     else
-        frame = tstate_frame(&s->slice);
+        frame = tstate_frame(&s->slice, &s->root);
     if (!frame && !PyErr_Occurred())
         Py_RETURN_NONE;
     return (PyObject *)frame;
+}
+
+/* What the function is called: a new reference. May run Python code. */
+static PyObject *
+function_name(const Coroutine *self)
+{
+    PyObject *fn = Py_NewRef(self->fn), *name; /* that may end the coroutine */
+
+    name = PyObject_GetAttrString(fn, "__qualname__");
+    if (!name) {
+        PyErr_Clear();
+        name = PyObject_Repr(fn);
+    }
+    Py_DECREF(fn);
+    return name;
+}
+
+static PyObject *
+given_name(const Coroutine *self)
+{
+    return self->label ? self->label->name : NULL;
+}
+
+/* None is what has finished and was given none. */
+static PyObject *
+get_name(PyObject *op, void *Py_UNUSED(closure))
+{
+    const Coroutine *self = (const Coroutine *)op;
+    PyObject *given = given_name(self);
+
+    if (given || !self->fn)
+        return Py_NewRef(given ? given : Py_None);
+    return function_name(self);
 }
 
 static PyObject *
 coroutine_repr(PyObject *op)
 {
     Coroutine *self = (Coroutine *)op;
-    PyObject *fn = self->fn, *name, *text;
+    PyObject *given, *name = NULL, *text;
 
-    if (fn) {
-        Py_INCREF(fn); /* looking it up may end the coroutine */
-        name = PyObject_GetAttrString(fn, "__qualname__");
-        if (!name) {
-            PyErr_Clear();
-            name = PyObject_Repr(fn);
-        }
-        Py_DECREF(fn);
-        if (!name)
-            return NULL;
+    if (self->fn && !(name = function_name(self)))
+        return NULL;
+    given = Py_XNewRef(given_name(self));
+    if (name && given)
+        text = PyUnicode_FromFormat("<copool.Coroutine %R of %S, %s, at %p>",
+                                    given, name, state_name(self), self);
+    else if (name)
         text = PyUnicode_FromFormat("<copool.Coroutine of %S, %s, at %p>", name,
                                     state_name(self), self);
-        Py_DECREF(name);
-        return text;
-    }
-    return PyUnicode_FromFormat("<copool.Coroutine, %s, at %p>",
-                                state_name(self), self);
+    else if (given)
+        text = PyUnicode_FromFormat("<copool.Coroutine %R, %s, at %p>", given,
+                                    state_name(self), self);
+    else
+        text = PyUnicode_FromFormat("<copool.Coroutine, %s, at %p>",
+                                    state_name(self), self);
+    Py_XDECREF(name);
+    Py_XDECREF(given);
+    return text;
 }
 
 /* --- life --------------------------------------------------------------- */
 
 static PyObject *
-make(PyTypeObject *type, PyObject *fn, PyObject *context)
+raise_bad_name(PyObject *name)
+{
+    return PyErr_Format(PyExc_TypeError, "name must be a str, not %.200s",
+                        name ? Py_TYPE(name)->tp_name : "nothing");
+}
+
+static int
+set_name(PyObject *op, PyObject *name, void *Py_UNUSED(closure))
+{
+    if (name && PyUnicode_Check(name))
+        return label_set_name(&((Coroutine *)op)->label, name) ? 0 : -1;
+    (void)raise_bad_name(name);
+    return -1;
+}
+
+static PyObject *
+make(PyTypeObject *type, PyObject *fn, PyObject *context, PyObject *name)
 {
     struct thread_record *t = thread_record_last;
+    struct label *label = NULL;
     Coroutine *self = NULL;
 
     if (CO_UNLIKELY(!Py_TYPE(fn)->tp_call)) {
@@ -527,19 +570,30 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
                      Py_TYPE(context)->tp_name);
         return NULL;
     }
+    if (CO_UNLIKELY(name == Py_None))
+        name = NULL;
+    if (CO_UNLIKELY(name && !PyUnicode_Check(name)))
+        return raise_bad_name(name);
     /* The record may be that of another thread state in this thread, but not of
      * another interpreter's. */
-    if (CO_LIKELY(t && t->free_coroutines.type == type))
+    if (CO_LIKELY(t && t->free_coroutines.type == type && !name))
         self = (Coroutine *)free_faces_take(&t->free_coroutines);
     if (CO_UNLIKELY(!self)) {
-        self = PyObject_GC_New(Coroutine, type);
-        if (!self)
+        const struct module_state *state = PyType_GetModuleState(type);
+
+        if (!label_make(&label, name, state->notes_makers))
             return NULL;
+        self = PyObject_GC_New(Coroutine, type);
+        if (!self) {
+            label_free(&label);
+            return NULL;
+        }
     }
     self->fn = Py_NewRef(fn);
     self->context = Py_XNewRef(context);
     self->weakrefs = NULL;
     self->strand = NULL;
+    self->label = label;
     self->state = CREATED;
     self->finalized = false;
     PyObject_GC_Track(self);
@@ -549,13 +603,13 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context)
 static PyObject *
 coroutine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"", "context", NULL};
-    PyObject *fn, *context = NULL;
+    static char *names[] = {"", "context", "name", NULL};
+    PyObject *fn, *context = NULL, *name = NULL;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:Coroutine", names, &fn,
-                                     &context))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OO:Coroutine", names,
+                                     &fn, &context, &name))
         return NULL;
-    return make(type, fn, context);
+    return make(type, fn, context, name);
 }
 
 /* The usual call, without a tuple; everything else is parsed above. */
@@ -567,7 +621,7 @@ coroutine_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
     PyObject *tuple, *kwargs = NULL, *result = NULL;
 
     if (CO_LIKELY(nargs == 1 && !names))
-        return make((PyTypeObject *)type, args[0], NULL);
+        return make((PyTypeObject *)type, args[0], NULL, NULL);
     tuple = PyTuple_New(nargs);
     if (!tuple)
         return NULL;
@@ -661,6 +715,8 @@ coroutine_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->fn);
     Py_CLEAR(self->context);
+    if (CO_UNLIKELY(self->label != NULL))
+        label_free(&self->label);
     if (t && t->free_coroutines.type == type && !self->finalized &&
         free_faces_keep(&t->free_coroutines, op))
         return;
@@ -700,7 +756,7 @@ core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     value = strand_switch(t, s->caller, Py_NewRef(nargs ? args[0] : Py_None));
-    strand_tidy(s);
+    value = strand_tidy(s, value);
     if (CO_UNLIKELY(!value))
         error_raise_here();
     return value;
@@ -770,6 +826,8 @@ static PyGetSetDef getset[] = {
      PyDoc_STR("The coroutine that entered this one, or None."), NULL},
     {"frame", get_frame, NULL,
      PyDoc_STR("Its innermost Python frame, or None."), NULL},
+    {"name", get_name, set_name,
+     PyDoc_STR("The name that it was given, or that of its function."), NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -781,7 +839,7 @@ static PyMemberDef members[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc,
-     PyDoc_STR("Coroutine(fn, /, *, context=None)\n--\n\n"
+     PyDoc_STR("Coroutine(fn, /, *, context=None, name=None)\n--\n\n"
                "A call of fn that can stop, at any depth, and go on later.")},
     {Py_tp_new, coroutine_new},
     {Py_tp_dealloc, coroutine_dealloc},

@@ -249,7 +249,7 @@ cxx_leave(struct strand *s)
     if (!words || (!words->caught && !words->uncaught))
         return;
     s->cxx = *words;
-    s->slice.rest |= TSTATE_REST_OTHER;
+    s->slice.rest |= TSTATE_REST_CXX;
     *words = (struct cxx_words){NULL, 0};
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "os.h"
+#include "state.h"
 
 Py_ssize_t greenlet_mains;
 
@@ -51,8 +52,12 @@ make(PyTypeObject *type)
     struct greenlet_thread *gt = t ? greenlet_thread_get(t) : NULL;
     PyGreenlet *self = gt ? greenlet_alloc(type) : NULL;
 
-    if (CO_LIKELY(self != NULL))
-        self->pimpl->parent = (PyGreenlet *)Py_NewRef(gt->current);
+    if (CO_UNLIKELY(!self))
+        return NULL;
+    self->pimpl->parent = (PyGreenlet *)Py_NewRef(gt->current);
+    if (CO_UNLIKELY(t->state->notes_makers) &&
+        !label_make(&self->pimpl->label, NULL, true))
+        Py_CLEAR(self);
     return self;
 }
 
@@ -304,6 +309,7 @@ greenlet_dealloc(PyObject *op)
         Py_CLEAR(g->parent);
         Py_CLEAR(g->run);
         Py_CLEAR(g->context);
+        label_free(&g->label);
         PyMem_Free(g);
     }
     type->tp_free(op);
@@ -411,7 +417,8 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     PyFrameObject *frame = NULL;
 
     if (greenlet_is_active(self) && !greenlet_is_current(self))
-        frame = tstate_frame(&self->pimpl->top->slice);
+        frame =
+            tstate_frame(&self->pimpl->top->slice, &self->pimpl->strand->root);
     if (!frame && !PyErr_Occurred())
         Py_RETURN_NONE;
     return (PyObject *)frame;

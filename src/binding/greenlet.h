@@ -25,6 +25,7 @@
 #ifndef COPOOL_GREENLET_H
 #define COPOOL_GREENLET_H
 
+#include "label.h"
 #include "strand.h"
 
 struct greenlet;
@@ -46,6 +47,7 @@ struct greenlet {
     PyObject *run;      /* what it calls or will call, or NULL; what successor()
                          * could not drop, while it ends */
     PyObject *context;  /* only valid while not active */
+    struct label *label; /* or NULL */
     bool started;
     bool is_main;
     bool finalized; /* tp_finalize was called, which is once for an object */

@@ -17,6 +17,7 @@
  */
 #include "greenlet.h"
 
+#include "tell.h"
 #include "thread_name.h"
 
 PyObject *greenlet_exit, *greenlet_error;
@@ -197,19 +198,16 @@ finish(PyGreenlet *self)
 __attribute__((noinline, cold)) static PyObject *
 tell(struct greenlet_thread *gt, PyGreenlet *origin, PyObject *value)
 {
-    PyObject *trace = Py_NewRef(gt->trace), *result;
-    PyThreadState *ts = tstate_get();
+    PyObject *trace = Py_NewRef(gt->trace);
     struct error error;
+    bool done;
 
     if (!value)
         error_take(&error);
-    PyThreadState_EnterTracing(ts);
-    result = PyObject_CallFunction(trace, "s(OO)", value ? "switch" : "throw",
-                                   (PyObject *)origin, (PyObject *)gt->current);
-    PyThreadState_LeaveTracing(ts);
+    done = tell_call(trace, value ? "switch" : "throw", (PyObject *)origin,
+                     (PyObject *)gt->current);
     Py_DECREF(trace);
-    if (result) {
-        Py_DECREF(result);
+    if (done) {
         if (!value)
             error_restore(&error);
         return value;
@@ -244,9 +242,9 @@ arrive(struct greenlet_thread *gt, PyObject *value)
             finish(origin);
         if (gt->trace)
             value = tell(gt, origin, value);
-        strand_free_litter(litter);
+        value = strand_tidy_litter(here, litter, value);
     } else {
-        strand_tidy(here);
+        value = strand_tidy(here, value);
     }
     Py_DECREF(origin); /* the last reference: its finalizer runs now */
     return value;
@@ -363,6 +361,7 @@ take_strand(struct thread_record *t, PyGreenlet *self)
     if (CO_UNLIKELY(!s))
         return false;
     s->root.exc.previous_item = NULL;
+    tstate_cut(t->ts, &s->root);
     s->section = t->section;
     s->slice.context = g->context;
     g->context = NULL;
@@ -395,7 +394,7 @@ begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     gt->origin = from;
     gt->current = to;
     gt->tracing = t->ts->tracing;
-    return arrive(gt, strand_begin(t, to->pimpl->strand, &start));
+    return arrive(gt, strand_begin(t, to->pimpl->strand, &start, false));
 }
 
 /* --- the end ------------------------------------------------------------ */
@@ -415,7 +414,7 @@ prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
                                         .args = {&gt->start.value, 1, NULL},
                                         .value = value,
                                         .thrown = !value};
-    strand_prime(t, to->pimpl->strand);
+    strand_prime(t, to->pimpl->strand, false);
     return true;
 }
 
@@ -514,8 +513,10 @@ greenlet_main(void *value)
     else
         held = strand_call_hold(&call, s, &start.args);
     Py_XDECREF(start.value);
-    result = arrive((struct greenlet_thread *)t->greenlets,
-                    held ? Py_NewRef(Py_None) : NULL);
+    result = held ? Py_NewRef(Py_None) : NULL;
+    if (CO_UNLIKELY(t->teller != NULL))
+        tell_begins(s);
+    result = arrive((struct greenlet_thread *)t->greenlets, result);
     Py_XDECREF(set); /* another callable, if `run` is overridden */
     if (CO_LIKELY(result != NULL)) {
         Py_DECREF(result);
@@ -603,8 +604,8 @@ callee(PyObject *face)
 }
 
 /* Not unwound at exit: an event loop would be woken by that, and go on. */
-const struct face_ops greenlet_ops = {is_suspended, unwind, forget,
-                                      false,        NULL,   callee};
+const struct face_ops greenlet_ops = {
+    FACE_GREENLET, is_suspended, unwind, forget, false, NULL, callee};
 
 /* --- the interface ------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
  */
 #include "module.h"
 
+#include "section.h"
 #include "strand.h"
 
 static int
@@ -132,6 +133,7 @@ module_exec(PyObject *module)
 
     if (!tstate_know(Py_Version, false))
         return -1;
+    section_init();
     first = state_module();
     if (first)
         return share(module, first);
@@ -141,7 +143,8 @@ module_exec(PyObject *module)
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
         blocks_init(module, state) < 0 ||
         greenlet_module_init(module, state) < 0 ||
-        overflow_init(module, state) < 0 || thread_stack_init(module) < 0 ||
+        overflow_init(module, state) < 0 || tell_init(module) < 0 ||
+        thread_stack_init(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module) < 0 || replace_limit_setter() < 0) {
         /* PyType_FromModuleAndSpec() may fail without saying so. */

@@ -14,6 +14,7 @@ int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
 int overflow_init(PyObject *module, struct module_state *state);
+int tell_init(PyObject *module);
 int thread_stack_init(PyObject *module);
 
 #endif

@@ -14,7 +14,10 @@ struct module_state {
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;
+    struct bridge *bridges; /* all that there are, newest first */
     bool watches_collector; /* see bridge.c */
+    bool notes_makers;      /* see label.h */
+    bool notes_times;       /* see tell.h */
 };
 
 /* What the dict has under the key, a borrowed reference. NULL without an

@@ -6,6 +6,8 @@
 #include "blocks.h"
 #include "overflow.h"
 #include "state.h"
+#include "tell.h"
+#include "thread_name.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
 _Atomic(struct thread_record *) thread_records;
@@ -101,6 +103,38 @@ free_faces_drop(struct free_faces *list)
     }
 }
 
+/* They had to be made anew where their makers were to be noted. */
+static void
+keep_faces(struct thread_record *t)
+{
+    t->free_coroutines.type = t->state->coroutine_type;
+    t->free_bridges.type = t->state->bridge_type;
+}
+
+static void
+keep_no_faces(struct thread_record *t)
+{
+    t->free_coroutines.type = t->free_bridges.type = NULL;
+    free_faces_drop(&t->free_coroutines);
+    free_faces_drop(&t->free_bridges);
+}
+
+void
+strand_keep_faces(bool keep)
+{
+    const PyInterpreterState *interp = PyInterpreterState_Get();
+    struct thread_record *t = atomic_load(&thread_records);
+
+    for (; t; t = t->next_made) {
+        if (!t->ts || t->ts->interp != interp || !t->state)
+            continue;
+        if (keep)
+            keep_faces(t);
+        else
+            keep_no_faces(t);
+    }
+}
+
 static void record_gone(PyObject *capsule);
 
 /* By which the record is found: in the dictionary, which alone refers to it, so
@@ -142,6 +176,7 @@ wind_up(struct thread_record *t)
     abandon_all(t);
     while (t->greenlets) /* more than once if a finalizer asks for it again */
         t->greenlets->gone(t);
+    tell_gone(t);
     strand_trim(t);
     if (capsule)
         (void)PyCapsule_SetDestructor(capsule, NULL);
@@ -171,11 +206,10 @@ record_gone(PyObject *capsule)
         abandon_all(t);
         while (t->greenlets && !here)
             t->greenlets->gone(t);
+        if (!here)
+            tell_gone(t);
     }
-    t->free_coroutines.type = NULL; /* none comes any more */
-    t->free_bridges.type = NULL;
-    free_faces_drop(&t->free_coroutines);
-    free_faces_drop(&t->free_bridges);
+    keep_no_faces(t); /* and none comes any more */
     if (inside)
         tstate_return_data_stack(ts, &t->own.slice);
     record_set_ts(t, NULL);
@@ -230,8 +264,12 @@ record_make(PyThreadState *ts, PyObject *dict)
         return NULL;
     }
     t->state = state;
-    t->free_coroutines.type = state->coroutine_type;
-    t->free_bridges.type = state->bridge_type;
+    t->entry = strand_main;
+    if (!state->notes_makers)
+        keep_faces(t);
+    if (state->notes_times)
+        tell_times(t);
+    thread_name_plain(t->ident, t->name, sizeof t->name);
     overflow_watch();
     return t;
 }
@@ -446,6 +484,7 @@ strand_leave(struct strand *s, struct strand *to, void *value)
     s->slice.context = t->ts->context;
     s->finished = true;
     t->current = to;
+    t->switches++;
     tstate_load(t->ts, &to->slice);
     ctx_leave(&s->ctx, &to->ctx, value, ARCH_READ_CONTROL);
 }
@@ -466,12 +505,36 @@ strand_main(void *value)
 }
 
 void
-strand_prime(struct thread_record *t, struct strand *to)
+strand_main_told(void *value)
+{
+    struct strand_start *start = value;
+    struct strand *s = start->strand;
+    PyObject *result = NULL;
+    struct strand_call call;
+
+    STRAND_ARRIVE(s);
+    /* Who is told may switch, and then the arguments are gone. */
+    if (strand_call_hold(&call, s, &start->args)) {
+        PyObject *fn = start->fn;
+
+        tell_begins(s);
+        if (strand_tidy_alone(s, strand_litter(s)))
+            result = strand_call_make(&call, fn);
+        else
+            strand_call_drop(&call);
+    }
+    if (!result)
+        error_take(&s->thread->error);
+    strand_leave(s, s->caller, result);
+}
+
+void
+strand_prime(struct thread_record *t, struct strand *to, bool hangs)
 {
     struct strand *from = t->current;
 
     tstate_save(t->ts, &from->slice);
-    strand_load_fresh(t, to);
+    strand_load_fresh(t, to, hangs);
     tstate_save(t->ts, &to->slice);
     tstate_load(t->ts, &from->slice);
     /* One ends and the other begins: neither goes on with it. */
@@ -485,29 +548,33 @@ strand_arrive_slow(struct strand *here)
 {
     unsigned rest = here->slice.rest;
 
-    here->slice.rest = 0;
+    here->slice.rest = rest & (TSTATE_REST_TOLD | TSTATE_REST_UNTOLD);
     if (rest & TSTATE_REST_TRACE)
         tstate_resume_trace(here->thread->ts, &here->slice);
-    if (rest & TSTATE_REST_OTHER)
+    if (rest & TSTATE_REST_CXX)
         cxx_return(here);
+    if (rest & TSTATE_REST_TOLD)
+        tell_arrived(here);
 }
 
-void
-strand_free_litter(PyObject *litter)
+PyObject *
+strand_tidy_slow(struct strand *here, PyObject *litter, PyObject *value)
 {
     struct error saved;
 
-    if (!litter)
-        return;
     error_take(&saved);
     Py_DECREF(litter);
     error_restore(&saved);
+    return tell_now(here, value);
 }
 
-void
-strand_tidy_slow(struct strand *here)
+bool
+strand_tidy_alone(struct strand *here, PyObject *litter)
 {
-    strand_free_litter(strand_litter(here));
+    PyObject *none = strand_tidy_litter(here, litter, Py_NewRef(Py_None));
+
+    Py_XDECREF(none);
+    return none != NULL;
 }
 
 /* A thread gets a context when something first asks for one. */
@@ -569,6 +636,7 @@ strand_release(struct strand *s)
     PyObject *context = s->slice.context;
     PyObject *exception = s->root.exc.exc_value;
     PyObject *hook = s->trace_hook, *trace = s->slice.trace_arg;
+    PyObject *locals = tstate_end(&s->root);
     struct pool *pool = s->pool;
 
     CO_ASSERT(s->finished && s->thread->current != s);
@@ -579,6 +647,7 @@ strand_release(struct strand *s)
     pool_put(pool, &s->block);
     if (CO_UNLIKELY(pool != blocks_current()))
         blocks_collect();
+    Py_XDECREF(locals);
     Py_XDECREF(exception);
     Py_XDECREF(context);
     Py_XDECREF(hook);
@@ -636,7 +705,8 @@ dismiss(struct thread_record *t, struct strand *s)
     (void)strand_switch(t, s, (PyObject *)s);
     litter = strand_litter(t->current);
     strand_release(s);
-    strand_free_litter(litter);
+    if (!strand_tidy_alone(t->current, litter))
+        PyErr_WriteUnraisable(NULL);
 }
 
 struct strand *
@@ -725,7 +795,7 @@ strand_abandon(struct strand *s)
 
     unlink_started(s);
     /* A fork may leave one that is running in a thread which is gone. */
-    tstate_detach(s->thread->ts, s == s->thread->current ? NULL : &s->slice);
+    tstate_detach(&s->root);
     s->ops->forget(face);
     if (s->dropped) {
         leave_dropped(s);

@@ -27,8 +27,15 @@ struct module_state;
 struct strand;
 struct thread_record;
 
+/* What a face is. Readers from outside know the numbers. */
+enum face_kind { FACE_COROUTINE = 1, FACE_GREENLET = 2, FACE_BRIDGE = 3 };
+
+/* Where one is that has a caller. Readers from outside know the numbers. */
+enum face_state { CREATED, ENTERED, SUSPENDED, FINISHED };
+
 /* What a strand's face must be able to do besides switching. */
 struct face_ops {
+    enum face_kind kind;
     /* Whether the chain can be unwound: it is neither running nor waiting for
      * another strand to come back to it. */
     bool (*is_suspended)(const struct strand *strand);
@@ -69,6 +76,10 @@ struct strand {
     struct strand *next_queued;  /* in thread->dropped or thread->parked */
     uint64_t section;            /* only valid for one without a caller: see
                                     thread_record.section */
+    PyObject *told_from; /* only valid if the slice's rest says so: the face of
+                            whom control came from */
+    uint64_t since;      /* nanoseconds of CLOCK_MONOTONIC at which it was left;
+                            only valid if times are noted */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
     bool finished;
@@ -138,6 +149,7 @@ struct thread_record {
     /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
+    uint64_t switches; /* for who counts them; another thread may read it */
     struct cxx_thread cxx;
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */
@@ -152,7 +164,11 @@ struct thread_record {
     struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     unsigned long ident;            /* threading.get_ident() */
+    char name[48];                  /* the thread's, when the record was made,
+                                       in UTF-8, or "" */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
+    struct teller *teller;          /* NULL until it is told of switches */
+    ctx_entry *entry;               /* of strands that do one call */
 
     /* A section is a call on the thread's own stack; each has a number, and
      * what may run in it bears that or a later one: what began since, in
@@ -282,6 +298,7 @@ strand_depart(struct thread_record *t, struct strand *to)
         cxx_leave(from);
     tstate_save(t->ts, &from->slice);
     t->current = to;
+    t->switches++;
     return from;
 }
 
@@ -314,17 +331,30 @@ strand_litter(struct strand *here)
     return litter;
 }
 
-/* Frees that, then. May run Python code; keeps a set exception. */
-void strand_free_litter(PyObject *litter);
+PyObject *strand_tidy_slow(struct strand *here, PyObject *litter,
+                           PyObject *value);
 
-void strand_tidy_slow(struct strand *here);
+/* Frees that, then, and tells of the switch whom wants to be told. May run
+ * Python code. What was passed, or NULL with an exception set, becomes what
+ * this returns, so that the latter can be another exception. */
+static inline PyObject *
+strand_tidy_litter(struct strand *here, PyObject *litter, PyObject *value)
+{
+    if (CO_UNLIKELY(litter != NULL))
+        return strand_tidy_slow(here, litter, value);
+    return value;
+}
+
+/* The same where no value is passed: false with an exception set. */
+bool strand_tidy_alone(struct strand *here, PyObject *litter);
 
 /* Both at once, where nothing runs in between. */
-static inline void
-strand_tidy(struct strand *here)
+static inline PyObject *
+strand_tidy(struct strand *here, PyObject *value)
 {
     if (CO_UNLIKELY(here->slice.trace_arg != NULL))
-        strand_tidy_slow(here);
+        return strand_tidy_slow(here, strand_litter(here), value);
+    return value;
 }
 
 /* Stops the running strand, goes on in `to`, which gets `value`, and returns
@@ -355,12 +385,14 @@ struct strand_start {
 };
 
 /* The entry of a strand whose first switch passes a struct strand_start. It
- * calls start->fn; strand->caller gets what that returns. */
-ctx_entry strand_main;
+ * calls start->fn; strand->caller gets what that returns. The other one is for
+ * threads that are told of switches. */
+ctx_entry strand_main, strand_main_told;
 
-/* Loads what a strand starts with into the thread state. */
+/* Loads what a strand starts with into the thread state. Its frames are
+ * followed by those that its root hangs from if it hangs. */
 static inline void
-strand_load_fresh(struct thread_record *t, struct strand *to)
+strand_load_fresh(struct thread_record *t, struct strand *to, bool hangs)
 {
     const struct geometry *g = &to->pool->arena.geometry;
     const struct tstate_space space = {
@@ -369,6 +401,7 @@ strand_load_fresh(struct thread_record *t, struct strand *to)
         .budget = to->pool->options.user,
         .data = to->block.data,
         .data_size = block_data_size(g, &to->block),
+        .hangs = hangs,
     };
 
     tstate_begin(t->ts, &to->slice, &to->root, &space);
@@ -377,17 +410,18 @@ strand_load_fresh(struct thread_record *t, struct strand *to)
 /* The first switch to a strand, whose entry gets `value`. Returns as
  * strand_switch() does. */
 static inline PyObject *
-strand_begin(struct thread_record *t, struct strand *to, void *value)
+strand_begin(struct thread_record *t, struct strand *to, void *value,
+             bool hangs)
 {
     struct strand *from = strand_depart(t, to);
 
-    strand_load_fresh(t, to);
+    strand_load_fresh(t, to, hangs);
     return strand_arrive(from, ctx_begin(&from->ctx, &to->ctx, value));
 }
 
 /* Makes a new strand one that can be switched to like a suspended one: its
  * entry gets the value. For a strand that ends and starts another. */
-void strand_prime(struct thread_record *t, struct strand *to);
+void strand_prime(struct thread_record *t, struct strand *to, bool hangs);
 
 /* For entries: a strand's first steps, and its last. The latter switches to
  * `to` for good, with `value` as in strand_switch(); whoever is there calls
@@ -421,6 +455,10 @@ struct strand *strand_unpark(struct thread_record *t, PyObject *face);
 /* Lets the parked strands of the thread end, and frees the faces that it keeps
  * for reuse. May run Python code. */
 void strand_trim(struct thread_record *t);
+
+/* Whether the threads of the interpreter keep faces to be reused at once, whose
+ * makers then can't be noted. */
+void strand_keep_faces(bool keep);
 
 /* Gives back the pages below the stack pointers of all suspended strands of the
  * interpreter. */

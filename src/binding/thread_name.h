@@ -11,4 +11,8 @@
  * or NULL with an exception set. Runs Python code. */
 PyObject *thread_name(unsigned long ident);
 
+/* The name that it has now, in UTF-8, as far as there is room for it, or "".
+ * Runs no code of the program's; sets no exception. */
+void thread_name_plain(unsigned long ident, char *name, size_t size);
+
 #endif

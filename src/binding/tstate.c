@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "internal/pycore_dict.h"
 #include "internal/pycore_frame.h"
 #include "internal/pycore_interp.h"
 #include "internal/pycore_pystate.h"
@@ -14,6 +15,7 @@
 #endif
 
 #include "check.h"
+#include "section.h"
 
 /* --- what there is in the interpreter ----------------------------------- */
 
@@ -142,6 +144,8 @@ know_thread_budget(void)
 
 #endif
 
+static bool know_enter_code(void);
+
 bool
 tstate_know(unsigned long version, bool lost)
 {
@@ -165,11 +169,13 @@ tstate_know(unsigned long version, bool lost)
                      "copool can't run on this CPython %lu.%lu.%lu: %s",
                      version >> 24, version >> 16 & 0xff, version >> 8 & 0xff,
                      problem);
+    if (problem)
+        return false;
 #ifdef CO_COUNTS_C_CALLS
-    return !problem && know_thread_budget();
-#else
-    return !problem;
+    if (!know_thread_budget())
+        return false;
 #endif
+    return know_enter_code();
 }
 
 /* --- limits ------------------------------------------------------------- */
@@ -563,18 +569,125 @@ tstate_trash_nesting(PyThreadState *ts)
 
 /* --- a chain ------------------------------------------------------------ */
 
+/* What the frame of a root executes, so that tools which show it have a name to
+ * show. The interpreter takes it for a function that has not begun yet. */
+static PyCodeObject *enter_code;
+
+/* Interpreters share the memory that such frames are in, and the memory of an
+ * interpreter may go when it ends: so what is read of the code is copied out of
+ * it. Only 3.11 has one allocator for all. */
+#if PY_VERSION_HEX >= 0x030C0000
+
+static void *
+lasting(const void *object, size_t size)
+{
+    PyObject *copy = PyMem_RawMalloc(size);
+
+    if (copy) {
+        memcpy(copy, object, size);
+        copy->ob_refcnt = Py_None->ob_refcnt; /* which is for ever */
+    }
+    return copy;
+}
+
+static PyObject *
+lasting_ascii(PyObject *text)
+{
+    size_t length = (size_t)PyUnicode_GET_LENGTH(text);
+
+    return lasting(text, sizeof(PyASCIIObject) + length + 1);
+}
+
+/* The rest of it are constants of the process. */
+static PyCodeObject *
+lasting_code(const PyCodeObject *code)
+{
+    PyObject *lines = code->co_linetable;
+    PyCodeObject *copy =
+        lasting(code, offsetof(PyCodeObject, co_code_adaptive) +
+                          (size_t)_PyCode_NBYTES(code));
+
+    if (!copy)
+        return NULL;
+    copy->co_filename = lasting_ascii(code->co_filename);
+    copy->co_name = copy->co_qualname = lasting_ascii(code->co_name);
+    copy->co_linetable =
+        lasting(lines, sizeof(PyBytesObject) + (size_t)Py_SIZE(lines));
+    if (copy->co_filename && copy->co_name && copy->co_linetable)
+        return copy;
+    return NULL; /* what little there is of it is left */
+}
+
+#else
+
+static PyCodeObject *
+lasting_code(PyCodeObject *code)
+{
+    return (PyCodeObject *)Py_NewRef(code);
+}
+
+#endif
+
+/* False with an exception set. */
+static bool
+know_enter_code(void)
+{
+    PyCodeObject *code;
+
+    if (enter_code)
+        return true;
+    code = PyCode_NewEmpty("<copool>", "enter", 1);
+    if (!code)
+        return false;
+    enter_code = lasting_code(code);
+    Py_DECREF(code);
+    if (!enter_code) {
+        PyErr_NoMemory();
+        return false;
+    }
+    enter_code->_co_firsttraceable = (int)Py_SIZE(enter_code);
+    return true;
+}
+
+void
+tstate_make_root(struct tstate_root *root)
+{
+    _PyInterpreterFrame *frame = &root->frame;
+    struct _PyInterpreterFrame *previous = frame->previous;
+
+    memset(frame, 0, sizeof *frame);
+    frame->previous = previous;
+    frame->owner = FRAME_OWNED_BY_THREAD;
+#if PY_VERSION_HEX >= 0x030E0000
+    frame->f_executable = PyStackRef_FromPyObjectBorrow((PyObject *)enter_code);
+    frame->f_funcobj = PyStackRef_NULL;
+    frame->stackpointer = frame->localsplus;
+    frame->instr_ptr = _PyCode_CODE(enter_code);
+#elif PY_VERSION_HEX >= 0x030D0000
+    frame->f_executable = (PyObject *)enter_code;
+    frame->instr_ptr = _PyCode_CODE(enter_code);
+#else
+    frame->f_code = enter_code;
+    frame->prev_instr = _PyCode_CODE(enter_code);
+#endif
+#if PY_VERSION_HEX < 0x030C0000
+    frame->is_entry = true;
+#endif
+    root->made = root;
+}
+
 bool
 tstate_is_unwound(PyThreadState *ts, struct tstate_slice *s,
                   struct tstate_root *root)
 {
     (void)s;
 #ifdef CO_HAS_CFRAME
-    if (ts->cframe != &root->cframe || ts->cframe->current_frame)
-        return false;
-#else
-    if (ts->current_frame != tstate_base_frame(ts))
+    if (ts->cframe != &root->cframe)
         return false;
 #endif
+    if (tstate_running(ts) != &root->frame &&
+        tstate_running(ts) != tstate_base_frame(ts))
+        return false;
     return ts->exc_info == &root->exc && !ts->datastack_chunk->previous &&
            ts->datastack_top == &ts->datastack_chunk->data[1];
 }
@@ -611,24 +724,10 @@ innermost(const struct tstate_slice *s)
 #endif
 }
 
-/* Tracebacks and frame objects may live on and lead to the frames of a chain
- * that nobody ends, and from there to the base frame, which is the thread
- * state's. */
 void
-tstate_detach(PyThreadState *ts, struct tstate_slice *s)
+tstate_detach(struct tstate_root *root)
 {
-#if PY_VERSION_HEX < 0x030F0000
-    (void)ts;
-    (void)s;
-#else
-    struct _PyInterpreterFrame *frame = s ? innermost(s) : ts->current_frame;
-
-    if (s && frame == ts->base_frame)
-        s->current_frame = NULL;
-    for (; frame; frame = frame->previous)
-        if (frame->previous == ts->base_frame)
-            frame->previous = NULL;
-#endif
+    root->frame.previous = NULL;
 }
 
 #ifdef CO_HAS_STACK_LIMITS
@@ -753,7 +852,7 @@ tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
     if (s->trace)
         Py_VISIT(s->trace_arg);
     Py_VISIT(root->exc.exc_value);
-    for (; frame; frame = frame->previous) {
+    for (; frame && frame != &root->frame; frame = frame->previous) {
         if (frame->owner == FRAME_OWNED_BY_THREAD)
             result = traverse_frame(frame, visit, arg);
         else if (frame->owner == FRAME_OWNED_BY_GENERATOR)
@@ -764,12 +863,22 @@ tstate_traverse(struct tstate_slice *s, struct tstate_root *root,
     return 0;
 }
 
+/* The first of them that is a function's, or NULL. */
+static struct _PyInterpreterFrame *
+first_complete(struct _PyInterpreterFrame *frame,
+               const struct tstate_root *root)
+{
+    while (frame && frame != &root->frame && _PyFrame_IsIncomplete(frame))
+        frame = frame->previous;
+    return frame == &root->frame ? NULL : frame;
+}
+
 /* PyFrame_GetBack() is the one public function that makes a frame object for a
  * frame that has none. It is asked what is behind a frame which we make up. */
-PyFrameObject *
-tstate_frame(struct tstate_slice *s)
+static PyFrameObject *
+frame_object(struct _PyInterpreterFrame *frame)
 {
-    struct _PyInterpreterFrame *frame = innermost(s), made_up;
+    struct _PyInterpreterFrame made_up;
     PyFrameObject object;
 
     if (!frame)
@@ -785,14 +894,144 @@ tstate_frame(struct tstate_slice *s)
 }
 
 PyFrameObject *
-tstate_running_frame(PyThreadState *ts)
+tstate_frame(const struct tstate_slice *s, const struct tstate_root *root)
 {
-    struct tstate_slice s;
+    return frame_object(first_complete(innermost(s), root));
+}
 
+PyFrameObject *
+tstate_running_frame(PyThreadState *ts, const struct tstate_root *root)
+{
+    return frame_object(first_complete(tstate_running(ts), root));
+}
+
+/* --- for readers from outside --------------------------------------------- */
+
+#define AT(name, type, field) section_add(e, name, offsetof(type, field))
+
+static void
+add_thread(struct entries *e)
+{
+    section_add(e, "python", PY_VERSION_HEX);
+    AT("thread.native", PyThreadState, native_thread_id);
+    AT("thread.interp", PyThreadState, interp);
 #ifdef CO_HAS_CFRAME
-    s.cframe = ts->cframe;
+    AT("thread.cframe", PyThreadState, cframe);
+    AT("cframe.frame", _PyCFrame, current_frame);
+    AT("slice.cframe", struct tstate_slice, cframe);
 #else
-    s.current_frame = ts->current_frame;
+    AT("thread.frame", PyThreadState, current_frame);
+    AT("slice.frame", struct tstate_slice, current_frame);
 #endif
-    return tstate_frame(&s);
+}
+
+/* The bits of an address that are not a part of it. */
+static void
+add_frames(struct entries *e)
+{
+    section_add(e, "frame.size", offsetof(_PyInterpreterFrame, localsplus));
+    AT("frame.previous", _PyInterpreterFrame, previous);
+    AT("frame.owner", _PyInterpreterFrame, owner);
+    AT("frame.locals", _PyInterpreterFrame, localsplus);
+#if PY_VERSION_HEX >= 0x030D0000
+    AT("frame.code", _PyInterpreterFrame, f_executable);
+    AT("frame.instr", _PyInterpreterFrame, instr_ptr);
+#else
+    AT("frame.code", _PyInterpreterFrame, f_code);
+    AT("frame.instr", _PyInterpreterFrame, prev_instr);
+#endif
+#if PY_VERSION_HEX >= 0x030E0000
+    AT("frame.stackpointer", _PyInterpreterFrame, stackpointer);
+    section_add(e, "frame.tag", Py_TAG_BITS);
+#else
+    AT("frame.stacktop", _PyInterpreterFrame, stacktop);
+    section_add(e, "frame.tag", 0);
+#endif
+    section_add(e, "owner.thread", FRAME_OWNED_BY_THREAD);
+    section_add(e, "owner.generator", FRAME_OWNED_BY_GENERATOR);
+    section_add(e, "owner.object", FRAME_OWNED_BY_FRAME_OBJECT);
+    AT("code.filename", PyCodeObject, co_filename);
+    AT("code.qualname", PyCodeObject, co_qualname);
+    AT("code.firstlineno", PyCodeObject, co_firstlineno);
+    AT("code.linetable", PyCodeObject, co_linetable);
+    AT("code.traceable", PyCodeObject, _co_firsttraceable);
+    AT("code.code", PyCodeObject, co_code_adaptive);
+}
+
+static void
+add_generators(struct entries *e)
+{
+    AT("gen.qualname", PyGenObject, gi_qualname);
+    AT("gen.state", PyGenObject, gi_frame_state);
+    AT("gen.frame", PyGenObject, gi_iframe);
+#if PY_VERSION_HEX >= 0x030D0000
+    section_add(e, "gen.awaits", (uint8_t)FRAME_SUSPENDED_YIELD_FROM);
+#else
+    section_add(e, "gen.awaits", (uint8_t)FRAME_SUSPENDED);
+#endif
+    /* How far below the top of its evaluation stack what it awaits is. */
+    section_add(e, "gen.awaited", PY_VERSION_HEX >= 0x030F0000 ? 2 : 1);
+    section_add(e, "type.coroutine", (uintptr_t)&PyCoro_Type);
+    section_add(e, "type.generator", (uintptr_t)&PyGen_Type);
+}
+
+/* Where in the word of a string's flags the one is that a string has which is
+ * not in ASCII, and where its kind begins: the bytes of a character. */
+static void
+add_flags_of_text(struct entries *e)
+{
+    const Py_UCS4 text[] = {0xe9, 0x100, 0x10000, 'a'};
+    unsigned flags[4] = {0};
+
+    for (int i = 0; i < 4; i++) {
+        Py_UCS4 twice[2] = {text[i], text[i]};
+        PyObject *string =
+            PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, twice, 2);
+
+        if (string)
+            memcpy(&flags[i], &((PyASCIIObject *)string)->state,
+                   sizeof flags[i]);
+        Py_XDECREF(string);
+    }
+    PyErr_Clear();
+    section_add(e, "str.ascii", flags[0] ^ flags[3]);
+    section_add(e, "str.kind", (flags[0] ^ flags[1]) / 3);
+}
+
+static void
+add_objects(struct entries *e)
+{
+    AT("object.type", PyObject, ob_type);
+    AT("type.name", PyTypeObject, tp_name);
+    AT("type.flags", PyTypeObject, tp_flags);
+    AT("str.length", PyASCIIObject, length);
+    AT("str.state", PyASCIIObject, state);
+    section_add(e, "str.text.ascii", sizeof(PyASCIIObject));
+    section_add(e, "str.text", sizeof(PyCompactUnicodeObject));
+    add_flags_of_text(e);
+    AT("bytes.size", PyVarObject, ob_size);
+    AT("bytes.text", PyBytesObject, ob_sval);
+    section_add(e, "type.function", (uintptr_t)&PyFunction_Type);
+    AT("function.qualname", PyFunctionObject, func_qualname);
+    section_add(e, "type.method", (uintptr_t)&PyMethod_Type);
+    AT("method.function", PyMethodObject, im_func);
+    section_add(e, "type.builtin", (uintptr_t)&PyCFunction_Type);
+    AT("builtin.def", PyCFunctionObject, m_ml);
+    AT("def.name", PyMethodDef, ml_name);
+    AT("weakref.object", PyWeakReference, wr_object);
+    AT("dict.keys", PyDictObject, ma_keys);
+    AT("dict.values", PyDictObject, ma_values);
+    AT("keys.index.bytes", struct _dictkeysobject, dk_log2_index_bytes);
+    AT("keys.kind", struct _dictkeysobject, dk_kind);
+    AT("keys.count", struct _dictkeysobject, dk_nentries);
+    AT("keys.indices", struct _dictkeysobject, dk_indices);
+}
+
+void
+tstate_layout(struct entries *e)
+{
+    add_thread(e);
+    add_frames(e);
+    add_generators(e);
+    add_objects(e);
 }

@@ -43,7 +43,10 @@
 
 #if PY_VERSION_HEX < 0x030C0000
 #    include "internal/pycore_pystate.h"
-#elif PY_VERSION_HEX >= 0x030E0000
+#endif
+#if PY_VERSION_HEX < 0x030E0000
+#    include "internal/pycore_frame.h"
+#else
 #    include "internal/pycore_interpframe_structs.h"
 #endif
 
@@ -120,7 +123,10 @@ tstate_get_limits(PyThreadState *ts)
 /* Only valid while its chain is not running. */
 enum {
     TSTATE_REST_TRACE = 1,
-    TSTATE_REST_OTHER = 2, /* for who switches; not looked at here */
+    /* For who switches; not looked at here. */
+    TSTATE_REST_CXX = 2,
+    TSTATE_REST_TOLD = 4,   /* stays while it runs: see tell.h */
+    TSTATE_REST_UNTOLD = 8, /* the same, from arrival until it is told */
 };
 
 struct tstate_slice {
@@ -158,9 +164,16 @@ struct tstate_slice {
 };
 
 /* What a chain that starts on a stack of our own hangs from. Lives as long as
- * the chain. */
+ * the chain.
+ *
+ * Its frame is one that belongs to no function, as the interpreter has them
+ * where C calls Python; the first frame of the chain comes before it. So one
+ * store makes the frames of whoever waits for the chain follow, or none. */
 struct tstate_root {
     _PyErr_StackItem exc;
+    _PyInterpreterFrame frame;
+    const struct tstate_root *made; /* itself, when the frame is filled in but
+                                       for what it comes before */
 #ifdef CO_HAS_CFRAME
     _PyCFrame cframe;
 #endif
@@ -294,19 +307,48 @@ tstate_executor(PyThreadState *ts)
 #    endif
 }
 
-/* What the first frame of a chain is put before. 3.15 has a frame of its own
- * there, by which profilers see that they have seen all of a chain. */
+#endif
+
+/* What the last frame of a chain is put before. 3.15 has a frame of its own
+ * there, by which profilers see that they have seen all of it. */
 static inline struct _PyInterpreterFrame *
 tstate_base_frame(const PyThreadState *ts)
 {
-#    if PY_VERSION_HEX < 0x030F0000
+#if PY_VERSION_HEX < 0x030F0000
     (void)ts;
     return NULL;
-#    else
+#else
     return ts->base_frame;
-#    endif
-}
 #endif
+}
+
+/* The innermost frame of the running chain. */
+static inline struct _PyInterpreterFrame *
+tstate_running(const PyThreadState *ts)
+{
+#ifdef CO_HAS_CFRAME
+    return ts->cframe->current_frame;
+#else
+    return ts->current_frame;
+#endif
+}
+
+/* Lets the frames of the running chain follow those of the one that is about
+ * to go on. They must be there until that is cut off again. */
+static inline void
+tstate_hang(const PyThreadState *ts, struct tstate_root *root)
+{
+    root->frame.previous = tstate_running(ts);
+}
+
+static inline void
+tstate_cut(const PyThreadState *ts, struct tstate_root *root)
+{
+    root->frame.previous = tstate_base_frame(ts);
+}
+
+/* Fills in the frame but for what it comes before. */
+__attribute__((cold)) void tstate_make_root(struct tstate_root *root);
 
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
@@ -424,10 +466,11 @@ struct tstate_space {
     int budget;      /* nested calls through C that the stack holds */
     void *data;      /* for its first frames, aligned to 16 */
     size_t data_size;
+    bool hangs; /* its frames are followed by what its root's is */
 };
 
 /* What tstate_load() does, for a chain that starts. Its slice has the context
- * and the depth only. */
+ * and the depth only, its root what it hangs from. */
 static inline void
 tstate_begin(PyThreadState *ts, struct tstate_slice *s,
              struct tstate_root *root, const struct tstate_space *space)
@@ -448,16 +491,22 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 
     root->exc.exc_value = NULL;
     ts->exc_info = &root->exc;
+    if (__builtin_expect(root->made != root, 0))
+        tstate_make_root(root);
+#ifdef CO_COUNTS_ALL_CALLS
+    root->frame.f_builtins = ts->interp->builtins;
+#endif
     ts->context = s->context;
     ts->context_ver++;
     ts->recursion_headroom = 0;
     ts->tracing = 0;
 #ifdef CO_HAS_CFRAME
-    root->cframe.current_frame = NULL;
+    root->cframe.current_frame =
+        space->hangs ? &root->frame : tstate_base_frame(ts);
     root->cframe.previous = &ts->root_cframe;
     ts->cframe = &root->cframe;
 #else
-    ts->current_frame = tstate_base_frame(ts);
+    ts->current_frame = space->hangs ? &root->frame : tstate_base_frame(ts);
     *tstate_executor(ts) = NULL;
 #endif
 #ifdef CO_COUNTS_ALL_CALLS
@@ -531,9 +580,25 @@ tstate_runs_in(const PyThreadState *ts, PyObject *coroutine,
     return item == own;
 }
 
-/* The chain is given up: lets go of what is its thread state's. Without a slice
- * it is the chain that is running in that thread. */
-void tstate_detach(PyThreadState *ts, struct tstate_slice *slice);
+/* The chain is given up, but tracebacks and frame objects may live on and lead
+ * to its frames: lets go of those that are not its own. */
+void tstate_detach(struct tstate_root *root);
+
+/* The chain has ended: what its root owns besides, a reference, or NULL. */
+static inline PyObject *
+tstate_end(struct tstate_root *root)
+{
+#ifdef CO_COUNTS_ALL_CALLS
+    PyObject *locals =
+        root->frame.f_locals; /* locals() has been called there */
+
+    root->frame.f_locals = NULL;
+    return locals;
+#else
+    (void)root;
+    return NULL;
+#endif
+}
 
 /* What CPython clears after the dictionary of a thread state that ends, as far
  * as it may run Python code. */
@@ -566,12 +631,15 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
 
-/* The innermost Python frame of a chain that is not running: a new reference;
- * NULL without an exception if it has none, with one if there is no memory. */
-PyFrameObject *tstate_frame(struct tstate_slice *slice);
+/* The innermost Python frame of a chain that is not running and has started
+ * from root, which a thread's own has none of: a new reference; NULL without an
+ * exception if it has none, with one if there is no memory. */
+PyFrameObject *tstate_frame(const struct tstate_slice *slice,
+                            const struct tstate_root *root);
 
 /* The same for the chain that runs in a thread, which may be another one. */
-PyFrameObject *tstate_running_frame(PyThreadState *ts);
+PyFrameObject *tstate_running_frame(PyThreadState *ts,
+                                    const struct tstate_root *root);
 
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
@@ -588,6 +656,12 @@ bool tstate_runs_nothing(PyObject *fn);
 bool tstate_is_awaitable(PyObject *generator);
 
 bool tstate_is_finalizing(void);
+
+struct entries;
+
+/* Adds to a table where a reader from outside finds what it needs of the
+ * interpreter's objects: see section.h. */
+void tstate_layout(struct entries *entries);
 
 /* Whether the finalizer of an object counts as called, which it is once. */
 void tstate_set_finalized(PyObject *op, bool finalized);

@@ -233,7 +233,7 @@ def test_arguments_belong_to_the_coroutine_while_it_needs_them():
 
 
 def test_signature_and_help():
-    assert str(inspect.signature(Coroutine)) == "(fn, /, *, context=None)"
+    assert str(inspect.signature(Coroutine)) == ("(fn, /, *, context=None, name=None)")
     assert str(inspect.signature(yield_)) == "(value=None, /)"
     for name in ("enter", "throw", "close", "state", "done", "caller", "frame"):
         assert getattr(Coroutine, name).__doc__

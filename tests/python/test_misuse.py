@@ -140,7 +140,9 @@ def test_non_callable(thing):
     [
         ((), {}),
         ((print, 1), {}),
-        ((print,), {"name": "x"}),
+        ((print,), {"names": "x"}),
+        ((print,), {"name": 1}),
+        ((print,), {"name": b"x"}),
         ((), {"context": None}),
         ((print,), {"context": 1}),
     ],

@@ -233,11 +233,11 @@ LOOKS_WHERE_IT_IS = """
 import sys
 import unittest
 
-# In the main flow its frames hang from the program's.
-frame = sys._getframe()
-while frame.f_back:
-    frame = frame.f_back
-is_inside = frame.f_code.co_name != "<module>"
+core = sys.modules.get("copool._core")
+greenlet = sys.modules.get("greenlet")
+is_inside = (core is not None and (core.in_coroutine() or core.can_await())) or (
+    greenlet is not None and greenlet.getcurrent().parent is not None
+)
 
 
 class Tests(unittest.TestCase):

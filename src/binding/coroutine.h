@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The layout of a copool.Coroutine, for coroutine.c, which has all that it
+ * does, and for those who read it from outside (section.c).
+ */
+#ifndef COPOOL_COROUTINE_H
+#define COPOOL_COROUTINE_H
+
+#include "label.h"
+#include "strand.h"
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *fn;      /* NULL when finished */
+    PyObject *context; /* the constructor's, or NULL; NULL once started */
+    PyObject *weakrefs;
+    struct strand *strand;
+    struct label *label; /* or NULL */
+    enum face_state state;
+    bool finalized; /* tp_finalize was called, which is once for an object */
+} Coroutine;
+
+#endif

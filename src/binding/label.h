@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is known of few coroutines: the name that one was given, and who made
+ * it, which is noted if the program wants that. Those who read a process from
+ * outside find it, too (section.c).
+ *
+ * Thread rule: all functions need the GIL.
+ */
+#ifndef COPOOL_LABEL_H
+#define COPOOL_LABEL_H
+
+#include "tstate.h"
+
+struct label {
+    PyObject *name;  /* a str, or NULL */
+    PyObject *maker; /* who called what made it: "function (file:line)", a str,
+                        or NULL */
+};
+
+/* Sets *label for a face that is being made: with the name, a str, or NULL; and
+ * with its maker, if that is to be noted. NULL if there is nothing to say.
+ * False with an exception set if there is no memory. Runs no Python code. */
+bool label_make(struct label **label, PyObject *name, bool note_maker);
+
+/* Gives it another name, a str. */
+bool label_set_name(struct label **label, PyObject *name);
+
+/* Frees it; it may be NULL. */
+void label_free(struct label **label);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "tell.h"
+
+#include <time.h>
+
+#include "module.h"
+
+enum {
+    TRACE = 1, /* teller->trace is called */
+    TIMES = 2, /* strand->since is set */
+};
+
+/* --- at a switch -------------------------------------------------------- */
+
+static uint64_t
+now(void)
+{
+    struct timespec time;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* There may be something left from an arrival after which control went away
+ * again at once, for which it is told now. */
+static void
+leave_to_tell(struct strand *here, PyObject *from)
+{
+    if (here->slice.rest & TSTATE_REST_UNTOLD)
+        return;
+    here->slice.rest |= TSTATE_REST_UNTOLD;
+    here->told_from = Py_NewRef(from ? from : Py_None);
+    if (!here->slice.trace_arg) /* by which strand_tidy() knows */
+        here->slice.trace_arg = Py_NewRef(Py_None);
+}
+
+/* Who was left is there still: it is released after this, if it has ended. */
+void
+tell_arrived(struct strand *here)
+{
+    struct teller *teller = here->thread->teller;
+    struct strand *left = teller->last;
+    PyObject *face = teller->face;
+
+    if (!teller->what) {
+        here->slice.rest &= ~(unsigned)TSTATE_REST_TOLD;
+        return;
+    }
+    teller->last = here;
+    teller->face = here->face;
+    if (teller->what & TIMES)
+        left->since = now();
+    if (teller->what & TRACE && (here->face || here == &here->thread->own))
+        leave_to_tell(here, face); /* else it was parked and must end */
+}
+
+void
+tell_begins(struct strand *here)
+{
+    if (!here->thread->teller->what)
+        return;
+    here->slice.rest |= TSTATE_REST_TOLD;
+    tell_arrived(here);
+}
+
+bool
+tell_call(PyObject *callback, const char *event, PyObject *origin,
+          PyObject *target)
+{
+    PyThreadState *ts = tstate_get();
+    PyObject *result;
+
+    PyThreadState_EnterTracing(ts);
+    result = PyObject_CallFunction(callback, "s(OO)", event, origin, target);
+    PyThreadState_LeaveTracing(ts);
+    Py_XDECREF(result);
+    return result != NULL;
+}
+
+/* The value is not changed but for an exception of the callback's. */
+static PyObject *
+call_trace(struct teller *teller, struct strand *here, PyObject *from,
+           PyObject *value)
+{
+    PyObject *trace = Py_NewRef(teller->trace);
+    PyObject *target = Py_NewRef(here->face ? here->face : Py_None);
+    struct error error;
+    bool done;
+
+    if (!value)
+        error_take(&error);
+    done = tell_call(trace, value ? "switch" : "throw", from, target);
+    if (!done) {
+        if (teller->trace == trace) {
+            teller->what &= ~(unsigned)TRACE;
+            Py_CLEAR(teller->trace);
+        }
+        if (value)
+            Py_DECREF(value);
+        else
+            error_drop(&error);
+        value = NULL;
+    } else if (!value) {
+        error_restore(&error);
+    }
+    Py_DECREF(trace);
+    Py_DECREF(target);
+    return value;
+}
+
+PyObject *
+tell_now(struct strand *here, PyObject *value)
+{
+    struct teller *teller = here->thread->teller;
+    PyObject *from = here->told_from;
+    struct error error;
+
+    if (!(here->slice.rest & TSTATE_REST_UNTOLD))
+        return value;
+    here->slice.rest &= ~(unsigned)TSTATE_REST_UNTOLD;
+    if (teller->trace)
+        value = call_trace(teller, here, from, value);
+    error_take(&error);
+    Py_DECREF(from);
+    error_restore(&error);
+    return value;
+}
+
+/* --- on and off --------------------------------------------------------- */
+
+static void
+mark(struct strand *list)
+{
+    for (; list; list = list->next)
+        list->slice.rest |= TSTATE_REST_TOLD;
+}
+
+/* The marks go when they are seen and there is nothing to tell. */
+static bool
+begin(struct thread_record *t, unsigned what)
+{
+    struct teller *teller = t->teller;
+
+    if (!teller && !(teller = PyMem_Calloc(1, sizeof *teller)))
+        return false;
+    if (!teller->what) {
+        teller->last = t->current;
+        teller->face = t->current->face;
+        t->own.slice.rest |= TSTATE_REST_TOLD;
+        mark(t->started);
+        mark(t->passed);
+    }
+    teller->what |= what;
+    t->teller = teller;
+    t->entry = strand_main_told;
+    return true;
+}
+
+static void
+end(struct thread_record *t, unsigned what)
+{
+    if (!t->teller)
+        return;
+    t->teller->what &= ~what;
+    if (!t->teller->what)
+        t->entry = strand_main;
+}
+
+static void
+forget_times(struct strand *list)
+{
+    for (; list; list = list->next)
+        list->since = 0;
+}
+
+void
+tell_times(struct thread_record *t)
+{
+    if (t->teller && t->teller->what & TIMES)
+        return;
+    forget_times(t->started);
+    forget_times(t->passed);
+    (void)begin(t, TIMES);
+}
+
+void
+tell_gone(struct thread_record *t)
+{
+    struct teller *teller = t->teller;
+
+    if (!teller)
+        return;
+    t->teller = NULL;
+    t->entry = strand_main;
+    Py_XDECREF(teller->trace);
+    PyMem_Free(teller);
+}
+
+/* --- functions of the module -------------------------------------------- */
+
+static PyObject *
+core_settrace(PyObject *module, PyObject *trace)
+{
+    struct thread_record *t = thread_record_enter();
+    PyObject *before;
+
+    if (!t)
+        return NULL;
+    if (trace != Py_None && !PyCallable_Check(trace))
+        return PyErr_Format(PyExc_TypeError,
+                            "settrace() needs a callable or None, not %.200s",
+                            Py_TYPE(trace)->tp_name);
+    if (trace == Py_None)
+        end(t, TRACE);
+    else if (!begin(t, TRACE))
+        return PyErr_NoMemory();
+    if (!t->teller)
+        Py_RETURN_NONE;
+    before = t->teller->trace;
+    t->teller->trace = trace == Py_None ? NULL : Py_NewRef(trace);
+    return before ? before : Py_NewRef(Py_None);
+}
+
+static PyObject *
+core_gettrace(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct thread_record *t;
+
+    if (!thread_record_try(&t))
+        return NULL;
+    return Py_NewRef(t && t->teller && t->teller->trace ? t->teller->trace
+                                                        : Py_None);
+}
+
+static void
+note_times(bool on)
+{
+    const PyInterpreterState *interp = PyInterpreterState_Get();
+    struct thread_record *t = atomic_load(&thread_records);
+
+    for (; t; t = t->next_made) {
+        if (!t->ts || t->ts->interp != interp || !t->state)
+            continue;
+        if (on)
+            tell_times(t);
+        else
+            end(t, TIMES);
+    }
+}
+
+/* For all threads of the interpreter, whose GIL we have. */
+static PyObject *
+core_note(PyObject *module, PyObject *args)
+{
+    struct module_state *state = state_get();
+    int makers, times;
+
+    if (!state || !PyArg_ParseTuple(args, "pp:_note", &makers, &times))
+        return NULL;
+    if (state->notes_makers != makers)
+        strand_keep_faces(!makers);
+    state->notes_makers = makers;
+    if (state->notes_times != times)
+        note_times(times);
+    state->notes_times = times;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"settrace", core_settrace, METH_O,
+     PyDoc_STR("settrace($module, callback, /)\n--\n\n"
+               "Have callback(event, (origin, target)) called after each "
+               "switch in this thread,\nNone for none; return the one of "
+               "before.\n\n"
+               "The event is 'switch' or 'throw'. Origin and target are "
+               "coroutines, greenlets\nor awaited chains, None for the "
+               "thread's own chain of calls. An exception in\nthe callback "
+               "ends tracing and is raised in the target.")},
+    {"gettrace", core_gettrace, METH_NOARGS,
+     PyDoc_STR("gettrace($module, /)\n--\n\n"
+               "What settrace() was last given in this thread, or None.")},
+    {"_note", core_note, METH_VARARGS,
+     PyDoc_STR("_note($module, makers, times, /)\n--\n\n"
+               "Whether it is noted who makes coroutines, and when they are "
+               "left.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+tell_init(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
+}

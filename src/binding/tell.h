@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who wants to be told of each switch of a thread: settrace()'s function, and
+ * what is noted for dumps. While nobody does, this costs switches nothing. Else
+ * every strand of the thread bears a mark, by which a switch to it comes here:
+ * in strand_arrive() for what runs no Python code, and in strand_tidy() for the
+ * rest. A strand that begins looks by itself.
+ *
+ * The events are those of greenlet.settrace(): the callback gets "switch" or
+ * "throw" and (origin, target), in the target, before that goes on. What it
+ * raises ends tracing and is raised in the target.
+ *
+ * Thread rule: all functions need the GIL, and are for the current thread
+ * unless it says so.
+ */
+#ifndef COPOOL_TELL_H
+#define COPOOL_TELL_H
+
+#include "strand.h"
+
+/* What a thread has that has ever been told of switches. */
+struct teller {
+    unsigned what;       /* what for, see tell.c */
+    struct strand *last; /* who has arrived last, and so is running */
+    PyObject *face;      /* its, borrowed: it may be parked by then */
+    PyObject *trace;     /* settrace()'s, or NULL */
+};
+
+/* After a switch to a marked strand. Runs no Python code. */
+void tell_arrived(struct strand *here);
+
+/* For a strand that begins, in a thread that has a teller. Runs no Python code;
+ * to be followed by strand_tidy(). */
+void tell_begins(struct strand *here);
+
+/* What tell_arrived() has left to do. Runs Python code; value as in
+ * strand_tidy(). */
+PyObject *tell_now(struct strand *here, PyObject *value);
+
+/* Lets times be noted in that thread, which may be another one. Without memory
+ * they are not. */
+void tell_times(struct thread_record *t);
+
+/* The thread's strands are no more. May run Python code. */
+void tell_gone(struct thread_record *t);
+
+/* Calls callback(event, (origin, target)), untraced. False with an exception
+ * set. */
+bool tell_call(PyObject *callback, const char *event, PyObject *origin,
+               PyObject *target);
+
+#endif
