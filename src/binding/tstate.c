@@ -178,6 +178,18 @@ tstate_know(unsigned long version, bool lost)
     return know_enter_code();
 }
 
+#define NUMBER_IS_AT(number, field)                                            \
+    static_assert(offsetof(PyThreadState, field) -                             \
+                          offsetof(PyThreadState, recursion_headroom) ==       \
+                      offsetof(struct tstate_numbers, number),                 \
+                  "the thread state has these side by side")
+NUMBER_IS_AT(tracing, tracing);
+#if PY_VERSION_HEX < 0x030C0000
+NUMBER_IS_AT(what_event, tracing_what);
+#else
+NUMBER_IS_AT(what_event, what_event);
+#endif
+
 /* --- limits ------------------------------------------------------------- */
 
 /* What a thread of a Linux program has, by which libraries and CPython's own

@@ -120,6 +120,18 @@ tstate_get_limits(PyThreadState *ts)
 }
 #endif
 
+/* What the thread state has side by side, so that it moves as one. */
+struct tstate_numbers {
+    int headroom; /* for recursion */
+    int tracing, what_event;
+};
+
+static inline char *
+tstate_numbers(PyThreadState *ts)
+{
+    return (char *)ts + offsetof(PyThreadState, recursion_headroom);
+}
+
 /* Only valid while its chain is not running. */
 enum {
     TSTATE_REST_TRACE = 1,
@@ -141,8 +153,7 @@ struct tstate_slice {
     PyObject **top, **limit;
     PyObject *context; /* owned, may be NULL */
     int depth;         /* recursion: calls that this chain is deep */
-    int headroom;
-    int tracing, tracing_what;
+    struct tstate_numbers numbers;
 #ifdef CO_INSTRUMENTS_EACH_CODE
     uintptr_t breaker; /* which has the version of all instrumentation */
 #endif
@@ -370,13 +381,7 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
     s->limit = ts->datastack_limit;
     s->context = ts->context;
     s->depth = tstate_depth(ts, s);
-    s->headroom = ts->recursion_headroom;
-    s->tracing = ts->tracing;
-#ifdef CO_COUNTS_ALL_CALLS
-    s->tracing_what = ts->tracing_what;
-#else
-    s->tracing_what = ts->what_event;
-#endif
+    memcpy(&s->numbers, tstate_numbers(ts), sizeof s->numbers);
 #ifdef CO_COUNTS_C_CALLS
     s->c_remaining = ts->c_recursion_remaining;
 #elif defined(CO_HAS_STACK_LIMITS)
@@ -404,16 +409,13 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
     ts->datastack_limit = s->limit;
     ts->context = s->context;
     ts->context_ver++; /* context variables cache their value under it */
-    ts->recursion_headroom = s->headroom;
-    ts->tracing = s->tracing;
+    memcpy(tstate_numbers(ts), &s->numbers, sizeof s->numbers);
 #ifdef CO_COUNTS_ALL_CALLS
     s->hidden = tstate_hide(ts, s->max_depth);
     ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
-    ts->tracing_what = s->tracing_what;
     tstate_refresh_tracing(ts);
 #else
     ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
-    ts->what_event = s->tracing_what;
 #endif
 #ifdef CO_COUNTS_C_CALLS
     ts->c_recursion_remaining = s->c_remaining;
