@@ -209,15 +209,14 @@ bridge_main(void *value)
         if (tstate_is_traced(s->thread->ts))
             strand_renew_trace(s);
         result =
-            value ? do_step((Bridge *)s->face) : drop_step((Bridge *)s->face);
+            told ? do_step((Bridge *)s->face) : drop_step((Bridge *)s->face);
         caller = s->caller;
         if (!result)
             error_take(&s->thread->error);
         if (CO_UNLIKELY(!strand_park(s)))
             strand_leave(s, caller, result);
         (void)strand_switch(s->thread, caller, result);
-        if (s->face && CO_UNLIKELY(s->slice.trace_arg != NULL))
-            told = tidy(s);
+        told = !(s->face && CO_UNLIKELY(s->slice.trace_arg != NULL)) || tidy(s);
     }
     strand_leave(s, s->caller, (PyObject *)s);
 }

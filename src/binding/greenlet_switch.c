@@ -394,7 +394,8 @@ begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     gt->origin = from;
     gt->current = to;
     gt->tracing = t->ts->tracing;
-    return arrive(gt, strand_begin(t, to->pimpl->strand, &start, false));
+    return arrive(
+        gt, strand_begin(t, to->pimpl->strand, &start, tell_hangs_greenlets));
 }
 
 /* --- the end ------------------------------------------------------------ */
@@ -414,7 +415,7 @@ prepare(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
                                         .args = {&gt->start.value, 1, NULL},
                                         .value = value,
                                         .thrown = !value};
-    strand_prime(t, to->pimpl->strand, false);
+    strand_prime(t, to->pimpl->strand, tell_hangs_greenlets);
     return true;
 }
 

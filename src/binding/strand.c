@@ -269,6 +269,7 @@ record_make(PyThreadState *ts, PyObject *dict)
         keep_faces(t);
     if (state->notes_times)
         tell_times(t);
+    tell_callers(t);
     thread_name_plain(t->ident, t->name, sizeof t->name);
     overflow_watch();
     return t;

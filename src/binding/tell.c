@@ -8,7 +8,10 @@
 enum {
     TRACE = 1, /* teller->trace is called */
     TIMES = 2, /* strand->since is set */
+    HANG = 4,  /* greenlets' frames are followed by those of who was left */
 };
+
+bool tell_hangs_greenlets;
 
 /* --- at a switch -------------------------------------------------------- */
 
@@ -34,6 +37,31 @@ leave_to_tell(struct strand *here, PyObject *from)
         here->slice.trace_arg = Py_NewRef(Py_None);
 }
 
+/* The strand in which the coroutines that lead to it were entered. */
+static struct strand *
+bottom(struct strand *s)
+{
+    while (s->caller)
+        s = s->caller;
+    return s;
+}
+
+/* A greenlet has nobody who waits for it: so this is who was left for it, until
+ * it is left itself. */
+static void
+hang_greenlet(const struct strand *left, struct strand *here)
+{
+    struct strand *before = bottom((struct strand *)left), *now = bottom(here);
+    PyThreadState *ts = here->thread->ts;
+
+    if (before == now)
+        return;
+    if (before != &here->thread->own)
+        tstate_cut(ts, &before->root);
+    if (now != &here->thread->own && !left->finished)
+        tstate_hang_from(&now->root, &left->slice);
+}
+
 /* Who was left is there still: it is released after this, if it has ended. */
 void
 tell_arrived(struct strand *here)
@@ -48,9 +76,13 @@ tell_arrived(struct strand *here)
     }
     teller->last = here;
     teller->face = here->face;
+    if (teller->what & HANG)
+        hang_greenlet(left, here);
     if (teller->what & TIMES)
         left->since = now();
-    if (teller->what & TRACE && (here->face || here == &here->thread->own))
+    if (!(teller->what & TRACE) || teller->telling)
+        return;
+    if (here->face || here == &here->thread->own)
         leave_to_tell(here, face); /* else it was parked and must end */
 }
 
@@ -89,7 +121,9 @@ call_trace(struct teller *teller, struct strand *here, PyObject *from,
 
     if (!value)
         error_take(&error);
+    teller->telling = true;
     done = tell_call(trace, value ? "switch" : "throw", from, target);
+    teller->telling = false;
     if (!done) {
         if (teller->trace == trace) {
             teller->what &= ~(unsigned)TRACE;
@@ -118,7 +152,7 @@ tell_now(struct strand *here, PyObject *value)
     if (!(here->slice.rest & TSTATE_REST_UNTOLD))
         return value;
     here->slice.rest &= ~(unsigned)TSTATE_REST_UNTOLD;
-    if (teller->trace)
+    if (teller->trace && !teller->telling)
         value = call_trace(teller, here, from, value);
     error_take(&error);
     Py_DECREF(from);
@@ -184,6 +218,13 @@ tell_times(struct thread_record *t)
 }
 
 void
+tell_callers(struct thread_record *t)
+{
+    if (tell_hangs_greenlets)
+        (void)begin(t, HANG);
+}
+
+void
 tell_gone(struct thread_record *t)
 {
     struct teller *teller = t->teller;
@@ -232,8 +273,9 @@ core_gettrace(PyObject *module, PyObject *Py_UNUSED(ignored))
                                                         : Py_None);
 }
 
+/* In all threads of the interpreter, whose GIL we have. */
 static void
-note_times(bool on)
+set_everywhere(void (*set)(struct thread_record *), unsigned what, bool on)
 {
     const PyInterpreterState *interp = PyInterpreterState_Get();
     struct thread_record *t = atomic_load(&thread_records);
@@ -242,13 +284,12 @@ note_times(bool on)
         if (!t->ts || t->ts->interp != interp || !t->state)
             continue;
         if (on)
-            tell_times(t);
+            set(t);
         else
-            end(t, TIMES);
+            end(t, what);
     }
 }
 
-/* For all threads of the interpreter, whose GIL we have. */
 static PyObject *
 core_note(PyObject *module, PyObject *args)
 {
@@ -261,8 +302,20 @@ core_note(PyObject *module, PyObject *args)
         strand_keep_faces(!makers);
     state->notes_makers = makers;
     if (state->notes_times != times)
-        note_times(times);
+        set_everywhere(tell_times, TIMES, times);
     state->notes_times = times;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+core_hang_greenlets(PyObject *module, PyObject *flag)
+{
+    int on = PyObject_IsTrue(flag);
+
+    if (on < 0)
+        return NULL;
+    tell_hangs_greenlets = on;
+    set_everywhere(tell_callers, HANG, on);
     Py_RETURN_NONE;
 }
 
@@ -274,8 +327,9 @@ static PyMethodDef functions[] = {
                "before.\n\n"
                "The event is 'switch' or 'throw'. Origin and target are "
                "coroutines, greenlets\nor awaited chains, None for the "
-               "thread's own chain of calls. An exception in\nthe callback "
-               "ends tracing and is raised in the target.")},
+               "thread's own chain of calls. It is not told of switches that "
+               "it makes itself. An\nexception in it ends tracing and is "
+               "raised in the target.")},
     {"gettrace", core_gettrace, METH_NOARGS,
      PyDoc_STR("gettrace($module, /)\n--\n\n"
                "What settrace() was last given in this thread, or None.")},
@@ -283,6 +337,10 @@ static PyMethodDef functions[] = {
      PyDoc_STR("_note($module, makers, times, /)\n--\n\n"
                "Whether it is noted who makes coroutines, and when they are "
                "left.")},
+    {"_hang_greenlets", core_hang_greenlets, METH_O,
+     PyDoc_STR("_hang_greenlets($module, wanted, /)\n--\n\n"
+               "Whether the frames of greenlets are followed by those of who "
+               "has switched to\nthem: of those that begin from now on.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -24,7 +24,12 @@ struct teller {
     struct strand *last; /* who has arrived last, and so is running */
     PyObject *face;      /* its, borrowed: it may be parked by then */
     PyObject *trace;     /* settrace()'s, or NULL */
+    bool telling;        /* it is being called */
 };
+
+/* Whether the frames of greenlets that begin can be followed by those of who
+ * has switched to them. */
+extern bool tell_hangs_greenlets;
 
 /* After a switch to a marked strand. Runs no Python code. */
 void tell_arrived(struct strand *here);
@@ -40,6 +45,9 @@ PyObject *tell_now(struct strand *here, PyObject *value);
 /* Lets times be noted in that thread, which may be another one. Without memory
  * they are not. */
 void tell_times(struct thread_record *t);
+
+/* The same for greenlets' callers, if these are wanted. */
+void tell_callers(struct thread_record *t);
 
 /* The thread's strands are no more. May run Python code. */
 void tell_gone(struct thread_record *t);

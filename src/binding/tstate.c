@@ -623,8 +623,8 @@ lasting_code(const PyCodeObject *code)
         return NULL;
     copy->co_filename = lasting_ascii(code->co_filename);
     copy->co_name = copy->co_qualname = lasting_ascii(code->co_name);
-    copy->co_linetable =
-        lasting(lines, sizeof(PyBytesObject) + (size_t)Py_SIZE(lines));
+    copy->co_linetable = lasting(lines, offsetof(PyBytesObject, ob_sval) +
+                                            (size_t)Py_SIZE(lines) + 1);
     if (copy->co_filename && copy->co_name && copy->co_linetable)
         return copy;
     return NULL; /* what little there is of it is left */

@@ -352,6 +352,17 @@ tstate_hang(const PyThreadState *ts, struct tstate_root *root)
     root->frame.previous = tstate_running(ts);
 }
 
+/* The same for those of a chain that is not running. */
+static inline void
+tstate_hang_from(struct tstate_root *root, const struct tstate_slice *s)
+{
+#ifdef CO_HAS_CFRAME
+    root->frame.previous = s->cframe->current_frame;
+#else
+    root->frame.previous = s->current_frame;
+#endif
+}
+
 static inline void
 tstate_cut(const PyThreadState *ts, struct tstate_root *root)
 {

@@ -90,13 +90,12 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
                     f"the environment variable {variable} must be a whole number, "
                     f"not {text!r}"
                 ) from None
-    if text := environ.get("COPOOL_OVERFLOW_REPORT"):
-        if text not in ("0", "1"):
-            raise ValueError(
-                "the environment variable COPOOL_OVERFLOW_REPORT must be 0 or 1, "
-                f"not {text!r}"
-            )
-        changes["overflow_report"] = text == "1"
+    report = _flag(environ, "COPOOL_OVERFLOW_REPORT")
+    if report is not None:
+        changes["overflow_report"] = report
+    callers = _flag(environ, "COPOOL_GREENLET_CALLERS")
+    if callers is not None:
+        _core._hang_greenlets(callers)
     if changes:
         try:
             apply(changes)
@@ -113,6 +112,17 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
                 f" COPOOL_{wrong.upper()}"
             )
             raise
+
+
+def _flag(environ: "Mapping[str, str]", variable: str) -> bool | None:
+    text = environ.get(variable)
+    if not text:
+        return None
+    if text not in ("0", "1"):
+        raise ValueError(
+            f"the environment variable {variable} must be 0 or 1, not {text!r}"
+        )
+    return text == "1"
 
 
 _from_environment(os.environ)

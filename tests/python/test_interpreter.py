@@ -154,4 +154,10 @@ def test_a_profiler_in_another_process_sees_a_whole_chain():
         finally:
             child.communicate("\n")
     frames = interpreters[0].threads[0].frame_info
-    assert [frame.funcname for frame in frames] == ["innermost", "middle", "outermost"]
+    assert [frame.funcname for frame in frames] == [
+        "innermost",
+        "middle",
+        "outermost",
+        "enter",
+        "<module>",
+    ]
