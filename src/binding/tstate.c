@@ -684,6 +684,10 @@ tstate_make_root(struct tstate_root *root)
 #endif
 #if PY_VERSION_HEX < 0x030C0000
     frame->is_entry = true;
+#else
+    /* Nobody asks for them, but faulthandler takes a frame without for broken.
+     */
+    frame->f_globals = frame->f_builtins = Py_None;
 #endif
     root->made = root;
 }

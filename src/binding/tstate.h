@@ -120,7 +120,8 @@ tstate_get_limits(PyThreadState *ts)
 }
 #endif
 
-/* What the thread state has side by side, so that it moves as one. */
+/* What the thread state has side by side, so that it moves as one: always,
+ * since a wide load behind narrow stores waits for all of them. */
 struct tstate_numbers {
     int headroom; /* for recursion */
     int tracing, what_event;
@@ -488,6 +489,7 @@ static inline void
 tstate_begin(PyThreadState *ts, struct tstate_slice *s,
              struct tstate_root *root, const struct tstate_space *space)
 {
+    const struct tstate_numbers numbers = {.what_event = -1};
     _PyStackChunk *chunk = space->data;
 
     /* A root chunk is one that starts at data[1]: CPython pops a chunk when
@@ -511,8 +513,7 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
     ts->context = s->context;
     ts->context_ver++;
-    ts->recursion_headroom = 0;
-    ts->tracing = 0;
+    memcpy(tstate_numbers(ts), &numbers, sizeof numbers);
 #ifdef CO_HAS_CFRAME
     root->cframe.current_frame =
         space->hangs ? &root->frame : tstate_base_frame(ts);
@@ -526,11 +527,9 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
     s->max_depth = space->budget;
     s->hidden = tstate_hide(ts, space->budget);
     ts->recursion_remaining = ts->recursion_limit - s->depth - s->hidden;
-    ts->tracing_what = -1;
     tstate_refresh_tracing(ts);
 #else
     ts->py_recursion_remaining = ts->py_recursion_limit - s->depth;
-    ts->what_event = -1;
 #endif
 #ifdef CO_COUNTS_C_CALLS
     ts->c_recursion_remaining = space->budget;
