@@ -67,13 +67,15 @@ void
 tell_arrived(struct strand *here)
 {
     struct teller *teller = here->thread->teller;
-    struct strand *left = teller->last;
-    PyObject *face = teller->face;
+    struct strand *left;
+    PyObject *face;
 
-    if (!teller->what) {
+    if (!teller || !teller->what) {
         here->slice.rest &= ~(unsigned)TSTATE_REST_TOLD;
         return;
     }
+    left = teller->last;
+    face = teller->face;
     teller->last = here;
     teller->face = here->face;
     if (teller->what & HANG)

@@ -208,6 +208,7 @@ def test_an_error_in_who_entered_it():
     co.close()
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_an_error_before_a_step_of_a_task():
     async def waits():
         await asyncio.sleep(0)
@@ -336,7 +337,9 @@ def test_a_thread_that_ends_lets_go_of_it():
             pass
 
         def __del__(self):
-            gone.append(1)
+            co = Coroutine(yield_)
+            gone.append(co.enter(1))
+            co.close()
 
     gone = []
 
