@@ -6,6 +6,7 @@ import gc
 import inspect
 import io
 import logging
+import random
 import subprocess
 import sys
 import tempfile
@@ -355,3 +356,56 @@ def test_greenlets_callers_are_a_flag():
     )
     assert done.returncode == 1
     assert "COPOOL_GREENLET_CALLERS must be 0 or 1, not 'yes'" in done.stderr
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_say_what_happened(seed):
+    """Coroutines enter each other at random; the frames say in which order."""
+    choose = random.Random(seed)
+    running, alive, looked = [], [], 0
+
+    def look():
+        nonlocal looked
+        frame, found = sys._getframe(1), []
+        while frame.f_code is not test.__code__:
+            if frame.f_code is body.__code__:
+                found.append(frame.f_locals["me"])
+            frame = frame.f_back
+        assert found == running[::-1]
+        looked += 1
+
+    def steps(me):
+        look()
+        yield
+        look()
+
+    def body(me):
+        while choose.random() < 0.9:
+            for _ in steps(me):
+                if choose.random() < 0.5:
+                    step(choose.choice(alive))
+                if choose.random() < 0.5:
+                    yield_()
+            sorted([0], key=lambda _: look())
+            yield_()
+
+    def step(pair):
+        me, co = pair
+        if co.state not in ("created", "suspended"):
+            return
+        running.append(me)
+        co.enter(me) if co.state == "created" else co.enter()
+        running.pop()
+
+    def test():
+        for me in range(200):
+            alive[:] = [pair for pair in alive if not pair[1].done]
+            alive.append((me, Coroutine(body)))
+            step(choose.choice(alive))
+            if choose.random() < 0.05:
+                gc.collect()
+        for _, co in alive:
+            co.close()
+
+    test()
+    assert looked > 200
