@@ -30,7 +30,9 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "chains.h"
 #include "module.h"
+#include "section.h"
 #include "tell.h"
 #include "thread_name.h"
 
@@ -1381,7 +1383,68 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
+/* Where the task has that object, in bytes from its beginning, or 0: in what
+ * its type has before any attributes of Python's. */
+static size_t
+find_in(PyObject *task, PyObject *object)
+{
+    size_t size = (size_t)Py_TYPE(task)->tp_basicsize;
+
+    for (size_t at = sizeof(PyObject); at + sizeof object <= size;
+         at += sizeof object)
+        if (memcmp((char *)task + at, &object, sizeof object) == 0)
+            return at;
+    return 0;
+}
+
+/* The types of tasks whose names can be found. It is one for the whole process
+ * where it is a static type, else each interpreter has one; their layout is the
+ * same. */
+static PyObject *
+core_know_tasks(PyObject *module, PyObject *args)
+{
+    PyObject *task, *name;
+    size_t found;
+
+    if (!PyArg_ParseTuple(args, "OO:_know_tasks", &task, &name))
+        return NULL;
+    found = find_in(task, name);
+    if (found) {
+        chain_task_name = found;
+        section_set("task.name", found);
+    }
+    return PyBool_FromLong(found != 0);
+}
+
+/* The task is one whose name is found. */
+static PyObject *
+core_driven_by(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *task;
+    Bridge *self;
+
+    if (nargs != 2 || Py_TYPE(args[0])->tp_dealloc != bridge_dealloc) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_driven_by() takes a Bridge and its task");
+        return NULL;
+    }
+    self = (Bridge *)args[0];
+    task = PyWeakref_NewRef(args[1], NULL);
+    if (!task)
+        return NULL;
+    Py_XSETREF(self->task, task);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"_know_tasks", core_know_tasks, METH_VARARGS,
+     PyDoc_STR("_know_tasks($module, task, name, /)\n--\n\n"
+               "Find where tasks of that type have their names, which are "
+               "shown in dumps;\nreturn whether that succeeded. The name is "
+               "this task's.")},
+    {"_driven_by", _PyCFunction_CAST(core_driven_by), METH_FASTCALL,
+     PyDoc_STR("_driven_by($module, bridge, task, /)\n--\n\n"
+               "Have the task's name shown in dumps.")},
     {"await_", _PyCFunction_CAST(core_await), METH_FASTCALL,
      PyDoc_STR("await_($module, awaitable, /)\n--\n\n"
                "Wait for awaitable in a plain function; return its result.\n\n"

@@ -1,12 +1,46 @@
 /* SPDX-License-Identifier: MIT */
 #include "label.h"
 
-/* "function (file:line)" of the innermost frame: a new reference. NULL without
- * an exception if there is no frame, with one if there is no memory. */
+#include "state.h"
+
+/* Whether the frame is one of those that stand between a task and whoever
+ * wanted it. */
+static bool
+is_between(PyFrameObject *frame)
+{
+    PyObject *globals = PyFrame_GetGlobals(frame);
+    PyObject *name = globals ? dict_find(globals, "__name__") : NULL;
+    const char *text =
+        name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    bool is = text && (strncmp(text, "asyncio.", 8) == 0 ||
+                       strncmp(text, "copool.aio.", 11) == 0);
+
+    PyErr_Clear(); /* it is shown then */
+    Py_XDECREF(globals);
+    return is;
+}
+
+/* The innermost frame that is none of those: a new reference, or NULL. */
+static PyFrameObject *
+maker_frame(void)
+{
+    PyFrameObject *frame = PyThreadState_GetFrame(tstate_get());
+
+    while (frame && is_between(frame)) {
+        PyFrameObject *back = PyFrame_GetBack(frame);
+
+        Py_DECREF(frame);
+        frame = back;
+    }
+    return frame;
+}
+
+/* "function (file:line)" of who makes something: a new reference. NULL without
+ * an exception if it is no Python code, with one if there is no memory. */
 static PyObject *
 maker(void)
 {
-    PyFrameObject *frame = PyThreadState_GetFrame(tstate_get());
+    PyFrameObject *frame = maker_frame();
     PyCodeObject *code = frame ? PyFrame_GetCode(frame) : NULL;
     PyObject *text = NULL;
 

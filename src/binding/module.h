@@ -15,6 +15,7 @@ int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
 int overflow_init(PyObject *module, struct module_state *state);
 int tell_init(PyObject *module);
+int dump_init(PyObject *module);
 int thread_stack_init(PyObject *module);
 
 #endif

@@ -7,44 +7,13 @@
 #include "module.h"
 #include "segv.h"
 #include "strand.h"
+#include "text.h"
 
 /* --- in the handler ----------------------------------------------------- */
 
 /* From here to the next line of this kind nothing may take a lock, allocate or
  * touch what the faulting thread may have been in the middle of changing. What
  * is read of Python objects does not change while they are called. */
-
-struct text {
-    char bytes[1024];
-    size_t length;
-};
-
-static void
-put_char(struct text *text, unsigned c)
-{
-    if (text->length < sizeof text->bytes)
-        text->bytes[text->length++] = (char)c;
-}
-
-static void
-put(struct text *text, const char *string)
-{
-    while (*string)
-        put_char(text, (unsigned char)*string++);
-}
-
-static void
-put_number(struct text *text, uintptr_t n, unsigned base)
-{
-    char digits[20];
-    int i = 0;
-
-    do
-        digits[i++] = "0123456789abcdef"[n % base];
-    while (n /= base);
-    while (i)
-        put_char(text, (unsigned char)digits[--i]);
-}
 
 /* In UTF-8. */
 static void
@@ -56,23 +25,7 @@ put_unicode(struct text *text, PyObject *string)
     for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(string) && i < 200; i++) {
         Py_UCS4 c = PyUnicode_READ(kind, data, i);
 
-        if (c < 0x20 || c == 0x7f) {
-            put_char(text, '?');
-        } else if (c < 0x80) {
-            put_char(text, c);
-        } else if (c < 0x800) {
-            put_char(text, 0xc0 | c >> 6);
-            put_char(text, 0x80 | (c & 0x3f));
-        } else if (c < 0x10000) {
-            put_char(text, 0xe0 | c >> 12);
-            put_char(text, 0x80 | (c >> 6 & 0x3f));
-            put_char(text, 0x80 | (c & 0x3f));
-        } else {
-            put_char(text, 0xf0 | c >> 18);
-            put_char(text, 0x80 | (c >> 12 & 0x3f));
-            put_char(text, 0x80 | (c >> 6 & 0x3f));
-            put_char(text, 0x80 | (c & 0x3f));
-        }
+        text_char(text, c < 0x20 || c == 0x7f ? '?' : c);
     }
 }
 
@@ -86,18 +39,18 @@ put_callee(struct text *text, PyObject *callee)
         callee = PyMethod_GET_FUNCTION(callee);
     if (!callee)
         return;
-    put(text, " of ");
+    text_put(text, " of ");
     if (PyFunction_Check(callee)) {
         put_unicode(text, ((PyFunctionObject *)callee)->func_qualname);
     } else if (PyCFunction_Check(callee)) {
-        put(text, ((PyCFunctionObject *)callee)->m_ml->ml_name);
+        text_put(text, ((PyCFunctionObject *)callee)->m_ml->ml_name);
     } else if (PyType_Check(callee)) {
-        put(text, ((PyTypeObject *)callee)->tp_name);
+        text_put(text, ((PyTypeObject *)callee)->tp_name);
     } else if ((name = tstate_coroutine_name(callee)) != NULL) {
         put_unicode(text, name);
     } else {
-        put(text, "a ");
-        put(text, Py_TYPE(callee)->tp_name);
+        text_put(text, "a ");
+        text_put(text, Py_TYPE(callee)->tp_name);
     }
 }
 
@@ -108,31 +61,34 @@ say(const struct strand *s)
 {
     size_t size = s->pool->arena.geometry.stack_size;
     size_t larger = 2 * size / MIB * MIB;
-    struct text text = {.length = 0};
+    char bytes[1024];
+    struct text text = {.bytes = bytes, .size = sizeof bytes};
 
     if (larger < MIB)
         larger = MIB;
 
-    put(&text, "copool: stack overflow in <");
-    put(&text, Py_TYPE(s->face)->tp_name);
+    text_put(&text, "copool: stack overflow in <");
+    text_put(&text, Py_TYPE(s->face)->tp_name);
     put_callee(&text, s->ops->callee(s->face));
-    put(&text, ", running, at 0x");
-    put_number(&text, (uintptr_t)s->face, 16);
-    put(&text,
+    text_put(&text, ", running, at 0x");
+    text_number(&text, (uintptr_t)s->face, 16);
+    text_put(
+        &text,
         ">\ncopool: C code that does not count its calls has used up the ");
-    put_number(&text, size, 10);
-    put(&text, " bytes of its stack; give it more with "
-               "copool.configure(stack_size=");
-    put_number(&text, larger, 10);
-    put(&text, ") or COPOOL_STACK_SIZE=");
-    put_number(&text, larger, 10);
-    put(&text, "\n");
+    text_number(&text, size, 10);
+    text_put(&text, " bytes of its stack; give it more with "
+                    "copool.configure(stack_size=");
+    text_number(&text, larger, 10);
+    text_put(&text, ") or COPOOL_STACK_SIZE=");
+    text_number(&text, larger, 10);
+    text_put(&text, "\n");
     if (size >= tstate_default_stack())
-        put(&text,
+        text_put(
+            &text,
             "copool: no size helps a library that looks where the stack of "
             "the thread ends, as a\ncopool: Java machine does: call that by "
             "copool.on_thread_stack()\n");
-    segv_say(text.bytes, text.length);
+    segv_say(bytes, text.length);
 }
 
 /* A strand that runs in this thread and whose guard this is, or NULL. Records

@@ -33,6 +33,34 @@ section_add(struct entries *entries, const char *name, uint64_t value)
     entries->next++;
 }
 
+static struct entry *
+find(const char *name)
+{
+    for (struct entry *e = section.entries; e < section.entries + MOST; e++)
+        if (strcmp(e->name, name) == 0)
+            return e;
+    return NULL;
+}
+
+bool
+section_find(const char *name, uint64_t *value)
+{
+    const struct entry *found = find(name);
+
+    if (found)
+        *value = found->value;
+    return found != NULL;
+}
+
+void
+section_set(const char *name, uint64_t value)
+{
+    struct entry *found = find(name);
+
+    if (found)
+        found->value = value;
+}
+
 #define AT(name, type, field) section_add(e, name, offsetof(type, field))
 
 static void
@@ -95,6 +123,7 @@ add_faces(struct entries *e)
     AT("state.bridges", struct module_state, bridges);
     AT("label.name", struct label, name);
     AT("label.maker", struct label, maker);
+    section_add(e, "task.name", 0); /* not known yet: see chains.h */
 }
 
 void

@@ -14,6 +14,7 @@
 #ifndef COPOOL_SECTION_H
 #define COPOOL_SECTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,12 @@ struct entries {
 };
 
 void section_add(struct entries *entries, const char *name, uint64_t value);
+
+/* The value under that name. False if there is none. */
+bool section_find(const char *name, uint64_t *value);
+
+/* Gives it another one. */
+void section_set(const char *name, uint64_t value);
 
 /* Fills it in: for the import of the module. Called with a GIL; those who read
  * it see either nothing or all. */

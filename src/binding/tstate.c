@@ -963,6 +963,7 @@ add_frames(struct entries *e)
     AT("frame.stacktop", _PyInterpreterFrame, stacktop);
     section_add(e, "frame.tag", 0);
 #endif
+    section_add(e, "root.code", (uintptr_t)enter_code);
     section_add(e, "owner.thread", FRAME_OWNED_BY_THREAD);
     section_add(e, "owner.generator", FRAME_OWNED_BY_GENERATOR);
     section_add(e, "owner.object", FRAME_OWNED_BY_FRAME_OBJECT);
@@ -991,27 +992,28 @@ add_generators(struct entries *e)
     section_add(e, "type.generator", (uintptr_t)&PyGen_Type);
 }
 
+static unsigned
+state_word(const PyASCIIObject *string)
+{
+    unsigned word;
+
+    memcpy(&word, &string->state, sizeof word);
+    return word;
+}
+
 /* Where in the word of a string's flags the one is that a string has which is
- * not in ASCII, and where its kind begins: the bytes of a character. */
+ * in ASCII, and where its kind begins: the bytes of a character. */
 static void
 add_flags_of_text(struct entries *e)
 {
-    const Py_UCS4 text[] = {0xe9, 0x100, 0x10000, 'a'};
-    unsigned flags[4] = {0};
+    PyASCIIObject string;
 
-    for (int i = 0; i < 4; i++) {
-        Py_UCS4 twice[2] = {text[i], text[i]};
-        PyObject *string =
-            PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, twice, 2);
-
-        if (string)
-            memcpy(&flags[i], &((PyASCIIObject *)string)->state,
-                   sizeof flags[i]);
-        Py_XDECREF(string);
-    }
-    PyErr_Clear();
-    section_add(e, "str.ascii", flags[0] ^ flags[3]);
-    section_add(e, "str.kind", (flags[0] ^ flags[1]) / 3);
+    memset(&string, 0, sizeof string);
+    string.state.ascii = 1;
+    section_add(e, "str.ascii", state_word(&string));
+    string.state.ascii = 0;
+    string.state.kind = 1;
+    section_add(e, "str.kind", state_word(&string));
 }
 
 static void
@@ -1025,8 +1027,14 @@ add_objects(struct entries *e)
     section_add(e, "str.text.ascii", sizeof(PyASCIIObject));
     section_add(e, "str.text", sizeof(PyCompactUnicodeObject));
     add_flags_of_text(e);
+    section_add(e, "type.str", (uintptr_t)&PyUnicode_Type);
     AT("bytes.size", PyVarObject, ob_size);
     AT("bytes.text", PyBytesObject, ob_sval);
+#if PY_VERSION_HEX >= 0x030C0000
+    section_add(e, "type.int", (uintptr_t)&PyLong_Type);
+    AT("int.tag", PyLongObject, long_value.lv_tag);
+    AT("int.digits", PyLongObject, long_value.ob_digit);
+#endif
     section_add(e, "type.function", (uintptr_t)&PyFunction_Type);
     AT("function.qualname", PyFunctionObject, func_qualname);
     section_add(e, "type.method", (uintptr_t)&PyMethod_Type);
@@ -1037,6 +1045,7 @@ add_objects(struct entries *e)
     AT("weakref.object", PyWeakReference, wr_object);
     AT("dict.keys", PyDictObject, ma_keys);
     AT("dict.values", PyDictObject, ma_values);
+    AT("values.first", struct _dictvalues, values);
     AT("keys.index.bytes", struct _dictkeysobject, dk_log2_index_bytes);
     AT("keys.kind", struct _dictkeysobject, dk_kind);
     AT("keys.count", struct _dictkeysobject, dk_nentries);

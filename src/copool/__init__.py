@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         trim,
         yield_,
     )
+    from copool._dump import dump, dump_off, dump_on, note
     from copool._pool import PoolStats, configure, stats
 
 __all__ = [
@@ -41,8 +42,12 @@ __all__ = [
     "__version__",
     "configure",
     "current",
+    "dump",
+    "dump_off",
+    "dump_on",
     "gettrace",
     "in_coroutine",
+    "note",
     "on_thread_stack",
     "settrace",
     "stats",
@@ -58,13 +63,14 @@ if not TYPE_CHECKING:
         That fills in all names and removes this function: the interpreter caches
         the places of names only in a module that has no `__getattr__`.
         """
-        if name not in __all__ and name not in ("_core", "_pool"):
+        if name not in __all__ and name not in ("_core", "_dump", "_pool"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import copool._core
+        import copool._dump
         import copool._pool
 
         package = globals()
-        loaded = vars(copool._core) | vars(copool._pool)
+        loaded = vars(copool._core) | vars(copool._dump) | vars(copool._pool)
         package.update({public: loaded[public] for public in __all__})
         package.pop("__getattr__", None)
         return package[name]

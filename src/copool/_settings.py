@@ -1,4 +1,4 @@
-"""Settings of the pool on their way into the core, and those of the environment.
+"""Settings on their way into the core, and those of the environment.
 
 The environment's are applied when this module is imported, which each way to the
 core does: the package `copool`, and `greenlet` when copool stands in for it.
@@ -125,4 +125,34 @@ def _flag(environ: "Mapping[str, str]", variable: str) -> bool | None:
     return text == "1"
 
 
+def _note_from_environment(text: str) -> None:
+    """Apply `COPOOL_NOTE`."""
+    wanted = {word.strip() for word in text.split(",")}
+    if wrong := wanted - {"makers", "times"}:
+        raise ValueError(
+            "the environment variable COPOOL_NOTE must have makers, times or both "
+            f"with a comma between them, not {min(wrong)!r}"
+        )
+    _core._note("makers" in wanted, "times" in wanted)
+
+
+def _dump_from_environment(text: str) -> None:
+    """Apply `COPOOL_DUMP_ON`."""
+    import signal
+
+    name = text.upper()
+    name = name if name.startswith("SIG") else f"SIG{name}"
+    try:
+        _core._dump_on(signal.Signals[name], 2, False, None, False)
+    except (KeyError, ValueError):
+        raise ValueError(
+            "the environment variable COPOOL_DUMP_ON must be the name of a signal that "
+            f"can be caught and is none of a fault, such as QUIT or USR1, not {text!r}"
+        ) from None
+
+
 _from_environment(os.environ)
+if text := os.environ.get("COPOOL_NOTE"):
+    _note_from_environment(text)
+if text := os.environ.get("COPOOL_DUMP_ON"):
+    _dump_from_environment(text)

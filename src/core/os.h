@@ -103,6 +103,19 @@ uint64_t os_clock_ms(void);
 /* The size of a stack for signal handlers. */
 size_t os_signal_stack_size(void);
 
+/* Copies memory of this process that another thread may be giving back. False
+ * if not all of it can be read. May be called in a signal handler, as may
+ * os_map(), os_unmap() and the two below. */
+bool os_peek(void *to, uintptr_t from, size_t size);
+
+/* Nanoseconds of CLOCK_MONOTONIC, and seconds since 1970. */
+uint64_t os_monotonic(void);
+int64_t os_time(void);
+
+/* Writes all of it. False if that failed, or if the file takes nothing for so
+ * many milliseconds and says so. */
+bool os_write(int fd, const char *bytes, size_t size, int patience_ms);
+
 /* Calls run(hook) in the current thread when it exits, after which the hook
  * is no longer registered. The hook is the caller's and must live until then;
  * a registered hook is not registered twice. False if out of memory. */

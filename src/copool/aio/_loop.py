@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType, SimpleNamespace
 from typing import Any, TypeVar
 
-from copool._core import bridge
+from copool._core import Bridge, _driven_by, _know_tasks, bridge
 from copool.aio._greenlets import put_ours_in_place
 
 __all__ = ["install", "installed", "run", "uninstall"]
@@ -24,6 +24,7 @@ class _Factory:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.before = loop.get_task_factory()
         self.kind = None if self.before else _kind_of_task()
+        self.named = _type_with_names()
 
     def __call__(
         self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any
@@ -36,6 +37,8 @@ class _Factory:
             task = self.kind(coro, loop=loop, **options)
         else:
             task = self.before(loop, coro, **options)  # type: ignore[misc]
+        if type(coro) is Bridge and isinstance(task, self.named):
+            _driven_by(coro, task)
         if loop.get_debug() and (source := getattr(task, "_source_traceback", None)):
             self._end_at_caller(source)
         return task
@@ -72,6 +75,29 @@ def _kind_of_task() -> type[asyncio.Task[Any]]:
     loop.create_task(None)  # type: ignore[arg-type]
     loop.close()
     return Task if None in names else asyncio.Task
+
+
+@functools.cache
+def _type_with_names() -> type[Any] | tuple[()]:
+    """Return the type of the tasks in which a dump finds their names.
+
+    It reads the memory of tasks, and how that is laid out is known to their module
+    alone: so one is made, not to be run, with a name to look for.
+    """
+
+    async def nothing() -> None: ...
+
+    name = "a name that " + "copool looks for"
+    loop = asyncio.BaseEventLoop()
+    coroutine = nothing()
+    try:
+        task = asyncio.Task(coroutine, loop=loop, name=name)
+        found = _know_tasks(task, task.get_name())
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return asyncio.Task if found else ()
+    finally:
+        coroutine.close()
+        loop.close()
 
 
 def install(
