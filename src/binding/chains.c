@@ -346,10 +346,7 @@ static bool
 read_strand(struct chains *c, const struct record *r, uintptr_t at,
             struct strand *s)
 {
-    if (peek(c->peek, s, at, sizeof *s) && (uintptr_t)s->thread == r->at)
-        return true;
-    c->unread++;
-    return false;
+    return peek(c->peek, s, at, sizeof *s) && (uintptr_t)s->thread == r->at;
 }
 
 /* Who runs, and who waits for it. */
@@ -360,11 +357,13 @@ walk_running(struct chains *c, const struct record *r)
     enum chain_state state = CHAIN_RUNNING;
     struct strand s;
 
-    while (at && see(c, at) && read_strand(c, r, at, &s)) {
+    while (at && read_strand(c, r, at, &s) && see(c, at)) {
         show(c, r, at, &s, state);
         at = (uintptr_t)s.caller;
         state = CHAIN_WAITING;
     }
+    if (at)
+        c->unread++;
 }
 
 /* The thread's own chain, if it is not among those. */
@@ -378,17 +377,34 @@ walk_own(struct chains *c, const struct record *r)
         show(c, r, at, &s, CHAIN_SUSPENDED);
 }
 
-/* An odd address says that it has been seen in a list, rather than shown. */
-static void
-walk_list(struct chains *c, const struct record *r, uintptr_t at)
+/* False if it does not come to the end of the list. An odd address says that it
+ * has been there in this try, rather than that it has been shown. */
+static bool
+walk_list(struct chains *c, const struct record *r, uintptr_t at, unsigned try)
 {
     struct strand s;
 
-    while (at && see(c, at + 1) && read_strand(c, r, at, &s)) {
+    while (at && see(c, at + 1 + 2 * try) && read_strand(c, r, at, &s)) {
         if (s.face && see(c, at))
             show(c, r, at, &s, s.caller ? CHAIN_WAITING : CHAIN_SUSPENDED);
         at = (uintptr_t)s.next;
     }
+    return at == 0;
+}
+
+/* Of a thread that goes on meanwhile: what is taken out of a list while we are
+ * at it leads elsewhere. What is read so often is what does not change. */
+enum { TRIES = 4 };
+
+static void
+walk_lists(struct chains *c, const struct record *r, size_t list)
+{
+    for (unsigned try = 0; try < TRIES; try++) {
+        if (walk_list(c, r, peek_word(c->peek, r->at + list), try))
+            return;
+        peek_forget(c->peek);
+    }
+    c->unread++;
 }
 
 static bool
@@ -448,8 +464,8 @@ walk_record(struct chains *c, struct record *r)
     c->bridge_type = (uintptr_t)r->state.bridge_type;
     walk_running(c, r);
     walk_own(c, r);
-    walk_list(c, r, (uintptr_t)r->copy.started);
-    walk_list(c, r, (uintptr_t)r->copy.passed);
+    walk_lists(c, r, offsetof(struct thread_record, started));
+    walk_lists(c, r, offsetof(struct thread_record, passed));
     if (state && see(c, state))
         walk_bridges(c, (uintptr_t)r->state.bridges);
 }
