@@ -45,6 +45,18 @@ see(struct chains *c, uintptr_t address)
     return things_add(&c->seen, &s->thing);
 }
 
+/* Marks of a strand, beside that it has been shown: of another address, so that
+ * they are kept with those. */
+enum { TRIES = 4, IN_TRY = 1, ON_THE_WAY = IN_TRY + 2 * TRIES };
+
+static bool
+is_on_the_way(struct chains *c, uintptr_t address)
+{
+    address += ON_THE_WAY;
+    return things_find(&c->seen, hash_with(0, address), is_sighting,
+                       &address) != NULL;
+}
+
 /* --- stacks -------------------------------------------------------------- */
 
 static void
@@ -358,6 +370,7 @@ walk_running(struct chains *c, const struct record *r)
     struct strand s;
 
     while (at && read_strand(c, r, at, &s) && see(c, at)) {
+        (void)see(c, at + ON_THE_WAY);
         show(c, r, at, &s, state);
         at = (uintptr_t)s.caller;
         state = CHAIN_WAITING;
@@ -377,16 +390,25 @@ walk_own(struct chains *c, const struct record *r)
         show(c, r, at, &s, CHAIN_SUSPENDED);
 }
 
-/* False if it does not come to the end of the list. An odd address says that it
- * has been there in this try, rather than that it has been shown. */
+/* One that has been left has its caller until that has arrived. */
+static void
+show_rested(struct chains *c, const struct record *r, uintptr_t at,
+            struct strand *s)
+{
+    if (is_on_the_way(c, (uintptr_t)s->caller))
+        s->caller = NULL;
+    show(c, r, at, s, s->caller ? CHAIN_WAITING : CHAIN_SUSPENDED);
+}
+
+/* False if it does not come to the end of the list. */
 static bool
 walk_list(struct chains *c, const struct record *r, uintptr_t at, unsigned try)
 {
     struct strand s;
 
-    while (at && see(c, at + 1 + 2 * try) && read_strand(c, r, at, &s)) {
+    while (at && see(c, at + IN_TRY + 2 * try) && read_strand(c, r, at, &s)) {
         if (s.face && see(c, at))
-            show(c, r, at, &s, s.caller ? CHAIN_WAITING : CHAIN_SUSPENDED);
+            show_rested(c, r, at, &s);
         at = (uintptr_t)s.next;
     }
     return at == 0;
@@ -394,8 +416,6 @@ walk_list(struct chains *c, const struct record *r, uintptr_t at, unsigned try)
 
 /* Of a thread that goes on meanwhile: what is taken out of a list while we are
  * at it leads elsewhere. What is read so often is what does not change. */
-enum { TRIES = 4 };
-
 static void
 walk_lists(struct chains *c, const struct record *r, size_t list)
 {
