@@ -52,6 +52,8 @@ cellar  12:20  11.5 degrees, with 280 of 280 bytes sent
 }
 # What it prints are figures: test_example_million.py looks at these.
 MEASURES = ["million.py"]
+# Run by test_debugging_page.py, which has the pages that they are for.
+DEBUGGED = ["hangs.py", "leaks.py"]
 ARGUMENTS = {"merge_names.py": ["sample.py"]}
 MEASURED = re.compile(r"^ *\d+\.\d\d(?= seconds$)", re.MULTILINE)
 SAMPLE = "class C(A):\n    def f(self): return b\n    def g(self): c(d)\n"
@@ -76,7 +78,7 @@ def test_example_prints_what_it_should(example, tmp_path):
 
 def test_every_example_here_is_run():
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(
-        [*PRINTED, *MEASURES]
+        [*PRINTED, *MEASURES, *DEBUGGED]
     )
 
 
