@@ -744,6 +744,14 @@ write_all(struct dump *d)
         put_left_out(d, d->group_count - shown, left);
 }
 
+static bool
+ran_out(const struct dump *d)
+{
+    return d->peek->scratch.ran_out || d->peek->words.ran_out ||
+           d->peek->places.ran_out || d->peek->spots.ran_out ||
+           d->chains.seen.ran_out || d->groups.ran_out;
+}
+
 bool
 dump_write(struct text *text, const struct dump_options *options)
 {
@@ -762,6 +770,8 @@ dump_write(struct text *text, const struct dump_options *options)
         sort(d);
         write_all(d);
         things_free(&d->groups);
+        if (ran_out(d))
+            text->is_cut = true;
     }
     if (peek)
         peek_free(peek);

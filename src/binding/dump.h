@@ -19,7 +19,8 @@ struct dump_options {
     uintptr_t ts_here;   /* as in struct chains */
 };
 
-/* False if there is no memory. */
+/* False if there is no memory. If there was too little for all of it, the text
+ * is_cut. */
 bool dump_write(struct text *text, const struct dump_options *options);
 
 /* Fills in what a dump says of the interpreter. */

@@ -59,7 +59,7 @@ core_dump(PyObject *module, PyObject *args)
         return NULL;
     options.json = json;
     options.older_than = (uint64_t)(seconds * 1e9);
-    if (!dump_write(&text, &options) || !text.length)
+    if (!dump_write(&text, &options) || text.is_cut)
         PyErr_NoMemory();
     else
         result =

@@ -36,8 +36,10 @@ scratch_get(struct scratch *scratch, size_t size)
 
     size = (size + 15) & ~(size_t)15;
     if (size > (size_t)(scratch->end - scratch->next) &&
-        !add_piece(scratch, size))
+        !add_piece(scratch, size)) {
+        scratch->ran_out = true;
         return NULL;
+    }
     found = scratch->next;
     scratch->next += size;
     return found;
@@ -101,8 +103,10 @@ grow(struct things *things)
 bool
 things_add(struct things *things, struct thing *thing)
 {
-    if (things->count >= things->size / 2 && !grow(things))
+    if (things->count >= things->size / 2 && !grow(things)) {
+        things->ran_out = true;
         return false;
+    }
     put(things->slots, things->size, thing);
     things->count++;
     return true;
@@ -113,5 +117,5 @@ things_free(struct things *things)
 {
     if (things->size)
         (void)os_unmap(things->slots, things->size * sizeof *things->slots);
-    *things = (struct things){NULL, 0, 0};
+    *things = (struct things){.ran_out = things->ran_out};
 }

@@ -16,6 +16,7 @@
 struct scratch {
     struct scratch_piece *pieces; /* newest first */
     char *next, *end;             /* of what is free in that */
+    bool ran_out;                 /* there was no memory once */
 };
 
 /* Zeroed, and aligned to 16. NULL if there is no memory. */
@@ -31,6 +32,7 @@ struct thing {
 struct things {
     struct thing **slots;
     size_t size, count; /* size is a power of two, or 0 */
+    bool ran_out;
 };
 
 /* The thing of that hash which is the same as the key is about, or NULL. */
@@ -41,6 +43,7 @@ void *things_find(const struct things *things, uint64_t hash,
 /* False if there is no memory. */
 bool things_add(struct things *things, struct thing *thing);
 
+/* ran_out is kept. */
 void things_free(struct things *things);
 
 /* A hash of both. */

@@ -5,8 +5,10 @@ void
 text_byte(struct text *text, unsigned byte)
 {
     if (text->length == text->size &&
-        (!text->make_room || !text->make_room(text)))
+        (!text->make_room || !text->make_room(text))) {
+        text->is_cut = true;
         return;
+    }
     text->bytes[text->length++] = (char)byte;
 }
 

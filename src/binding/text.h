@@ -18,7 +18,8 @@ struct text {
     /* Makes room for at least one more byte: has written what is there, say, or
      * found more memory. NULL, or false: what has no room is left out. */
     bool (*make_room)(struct text *text);
-    int fd; /* for make_room() */
+    int fd;      /* for make_room() */
+    bool is_cut; /* something had no room */
 };
 
 void text_byte(struct text *text, unsigned byte);

@@ -454,6 +454,20 @@ def pool():
     return seen
 
 
+def dumped():
+    """All of it, or MemoryError: nothing is left out in silence."""
+    co = Coroutine(echo, name="dumped")
+    co.enter()
+    text = _core._dump(False, None, 0.0, None)
+    return [
+        text.startswith("copool: "),
+        "1 × coroutine 'dumped', suspended" in text,
+        "  echo (" in text and "  dumped (" in text,
+        "meanwhile" in text,
+        co.enter(None),
+    ]
+
+
 def cap():
     before = _core.options()
     seen = []
@@ -533,6 +547,7 @@ PROGRAMS = [
     bridge_ends,
     refused_waits,
     pool,
+    dumped,
     cap,
     traced,
     garbage,
