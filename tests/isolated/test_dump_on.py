@@ -437,7 +437,8 @@ def test_storm(python, tmp_path, name, where):
     done = python(
         PRELUDE
         + f"""
-copool.dump_on(signal.SIGALRM, open({str(tmp_path / "out")!r}, "w"), format="json")
+with open({str(tmp_path / "out")!r}, "w") as file:
+    copool.dump_on(signal.SIGALRM, file, format="json")
 kept = suspend(3)
 """
         + STORMS[name]
@@ -469,7 +470,8 @@ def test_fork_from_another_thread(python, tmp_path):
     done = python(
         PRELUDE
         + f"""
-copool.dump_on(signal.SIGALRM, open({str(tmp_path / "out")!r}, "a"), format="json")
+with open({str(tmp_path / "out")!r}, "a") as file:
+    copool.dump_on(signal.SIGALRM, file, format="json")
 codes = []
 def forks():
     kept = suspend(300)
@@ -726,7 +728,8 @@ def test_behind_one_that_came_later(python):
 import faulthandler
 signal.signal(signal.SIGUSR1, lambda number, frame: print("handled"))
 copool.dump_on(signal.SIGUSR1, format="json")
-faulthandler.register(signal.SIGUSR1, open(os.devnull, "w"), chain=True)
+null = open(os.devnull, "w")
+faulthandler.register(signal.SIGUSR1, null, chain=True)
 send(signal.SIGUSR1)
 copool.dump_off(signal.SIGUSR1)
 send(signal.SIGUSR1)
