@@ -75,8 +75,8 @@ core_dump(PyObject *module, PyObject *args)
  * force, or by what the handler reads at once. */
 struct request {
     _Atomic(bool) is_on;
-    bool json, chains;
-    int fd; /* a copy, but for standard error */
+    bool json, chains, is_there; /* is_there: `before` is known */
+    int fd;                      /* a copy, but for standard error */
     size_t limit;
     struct sigaction before;
 };
@@ -191,15 +191,22 @@ is_in_force(int number)
            now.sa_sigaction == on_signal;
 }
 
+/* What has come in front since it first was in force may have it for its
+ * predecessor, and is not called: they would call each other. */
 static bool
 put_in_force(int number)
 {
+    struct request *request = &requests[number];
     struct sigaction ours = {.sa_sigaction = on_signal,
                              .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 
     (void)sigemptyset(&ours.sa_mask);
-    return is_in_force(number) ||
-           sigaction(number, &ours, &requests[number].before) == 0;
+    if (!is_in_force(number) &&
+        sigaction(number, &ours, request->is_there ? NULL : &request->before) !=
+            0)
+        return false;
+    request->is_there = true;
+    return true;
 }
 
 /* The file may be closed while the handler is at work: waits for that, but not
@@ -275,10 +282,12 @@ core_dump_off(PyObject *module, PyObject *args)
     request = &requests[number];
     if (!atomic_exchange(&request->is_on, false))
         Py_RETURN_FALSE;
-    if (is_in_force(number))
+    if (is_in_force(number)) {
         (void)sigaction(number, &request->before, NULL);
-    else
+        request->is_there = false;
+    } else {
         request->chains = true;
+    }
     drop_file(request);
     Py_RETURN_TRUE;
 }

@@ -739,6 +739,26 @@ send(signal.SIGUSR1)
     assert len(dumps(done.errors)) == 1
 
 
+def test_before_one_that_it_was_before(python):
+    """Neither goes round in circles."""
+    done = python(
+        PRELUDE
+        + """
+import faulthandler
+null = open(os.devnull, "w")
+signal.signal(signal.SIGUSR1, lambda number, frame: print("handled"))
+copool.dump_on(signal.SIGUSR1, format="json")
+faulthandler.register(signal.SIGUSR1, null, chain=True)
+copool.dump_on(signal.SIGUSR1, format="json", chain=True)
+send(signal.SIGUSR1)
+send(signal.SIGUSR1)
+print("goes on")
+"""
+    )
+    assert (done.code, done.lines) == (0, ["handled", "handled", "goes on"])
+    assert len(dumps(done.errors)) == 2
+
+
 def test_calls_are_not_interrupted(python):
     done = python(
         PRELUDE
