@@ -63,9 +63,20 @@ section_set(const char *name, uint64_t value)
 
 #define AT(name, type, field) section_add(e, name, offsetof(type, field))
 
+/* In the form of PY_VERSION_HEX. */
+static uint64_t
+version_number(void)
+{
+    unsigned major = 0, minor = 0, micro = 0;
+
+    (void)sscanf(COPOOL_VERSION, "%u.%u.%u", &major, &minor, &micro);
+    return major << 24 | minor << 16 | micro << 8 | 0xF0;
+}
+
 static void
 add_strands(struct entries *e)
 {
+    section_add(e, "copool", version_number());
     section_add(e, "records", (uintptr_t)&thread_records);
     AT("record.ts", struct thread_record, ts);
     AT("record.next", struct thread_record, next_made);
@@ -79,6 +90,7 @@ add_strands(struct entries *e)
     AT("record.switches", struct thread_record, switches);
     section_add(e, "strand.size", sizeof(struct strand));
     AT("strand.next", struct strand, next);
+    AT("strand.link", struct strand, link);
     AT("strand.thread", struct strand, thread);
     AT("strand.face", struct strand, face);
     AT("strand.ops", struct strand, ops);
@@ -120,7 +132,10 @@ add_faces(struct entries *e)
     AT("bridge.task", Bridge, task);
     AT("bridge.label", Bridge, label);
     AT("bridge.next", Bridge, next);
+    AT("bridge.link", Bridge, link);
+    AT("state.bridge.type", struct module_state, bridge_type);
     AT("state.bridges", struct module_state, bridges);
+    AT("state.times", struct module_state, notes_times);
     AT("label.name", struct label, name);
     AT("label.maker", struct label, maker);
     section_add(e, "task.name", 0); /* not known yet: see chains.h */
