@@ -12,7 +12,11 @@ _COMMANDS = {
     "demo": "merge the names in the standard library, with a coroutine per function",
     "bench": "measure copool beside greenlet, generators, tasks and threads",
     "simulate": "run the pool's policies under many threads, in virtual time",
+    "ps": "count the coroutines of another process by what they do",
+    "dump": "write the stacks of all coroutines of another process, or of a core",
 }
+# Where those are that have no folder of their own.
+_MODULES = {"ps": "copool._outside.ps", "dump": "copool._outside.dump"}
 # What the extras named like the commands install.
 _EXTRAS = {"greenlet", "matplotlib", "rich"}
 _EXTRA_OF = {"simulate": "bench"}
@@ -34,7 +38,8 @@ def _pass_on(arguments: list[str]) -> int:
 
     options = _parser().parse_args(arguments)
     try:
-        command = import_module(f"copool.{options.command}.cli")
+        module = _MODULES.get(options.command, f"copool.{options.command}.cli")
+        command = import_module(module)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:

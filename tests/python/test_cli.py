@@ -46,7 +46,7 @@ def test_version_is_that_of_the_package():
 def test_help_names_the_commands():
     result = run("-m", "copool", "--help")
     words = result.stdout.split()
-    expected = ("run", "demo", "bench", "simulate", "--version")
+    expected = ("run", "demo", "bench", "simulate", "ps", "dump", "--version")
     assert [word for word in expected if word not in words] == []
 
 

@@ -54,6 +54,8 @@ cellar  12:20  11.5 degrees, with 280 of 280 bytes sent
 MEASURES = ["million.py"]
 # Run by test_debugging_page.py, which has the pages that they are for.
 DEBUGGED = ["hangs.py", "leaks.py"]
+# tests/isolated/test_outside.py runs the one, and looks at it with the other.
+LOOKED_AT = ["clients.py", "walk_section.py"]
 ARGUMENTS = {"merge_names.py": ["sample.py"]}
 MEASURED = re.compile(r"^ *\d+\.\d\d(?= seconds$)", re.MULTILINE)
 SAMPLE = "class C(A):\n    def f(self): return b\n    def g(self): c(d)\n"
@@ -78,7 +80,7 @@ def test_example_prints_what_it_should(example, tmp_path):
 
 def test_every_example_here_is_run():
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(
-        [*PRINTED, *MEASURES, *DEBUGGED]
+        [*PRINTED, *MEASURES, *DEBUGGED, *LOOKED_AT]
     )
 
 

@@ -1,0 +1,12 @@
+"""`copool dump`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from copool._outside import cli
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the stacks of all; return the exit status."""
+    return cli.main("dump", argv)
