@@ -22,6 +22,7 @@ from copool._outside import cli, table
 from copool._outside.core import Core
 from copool._outside.memory import BadAddress, Gone, Memory, OutsideError
 from copool._outside.process import Process
+from copool._outside.report import Report
 from copool._outside.scene import Reader
 
 VERSION = ".".join(map(str, sys.version_info[:3]))
@@ -479,6 +480,76 @@ def test_a_process_that_switches_all_the_time_is_read(kind, start):
         assert found["unread"] <= 30
         assert counts["work"] >= 250
         assert found["chains"] == sum(each["count"] for each in found["groups"])
+
+
+class Moving(Memory):
+    """Another memory, in which some words have another value at first.
+
+    For each there is how often that is read. A number counts how often it is read.
+    """
+
+    def __init__(self, memory, words, counter):
+        self._memory, self._words, self._counter = memory, words, counter
+        self._switches = 0
+        self.name, self.pid = memory.name, memory.pid
+
+    def read_some(self, address, size):
+        data = bytearray(self._memory.read_some(address, size))
+        first = {}
+        for word, (value, times) in self._words.items():
+            if times and 0 <= word - address < len(data):
+                self._words[word] = value, times - 1
+                first[word] = value
+        if 0 <= self._counter - address < len(data):
+            self._switches += 1
+            first[self._counter] = self._switches
+        for word, value in first.items():
+            data[word - address : word - address + 8] = value.to_bytes(8, "little")
+        return bytes(data)
+
+    def mappings(self):
+        return self._memory.mappings()
+
+    def open_file(self, mapping):
+        return self._memory.open_file(mapping)
+
+    def seconds_since(self, time):
+        return self._memory.seconds_since(time)
+
+    def seconds_of_day(self):
+        return self._memory.seconds_of_day()
+
+    def check_alive(self):
+        return self._memory.check_alive()
+
+
+# From one strand to another one. Others come in between, or the list goes round.
+@pytest.mark.parametrize("leads", [(7, 9), (30, 3), (45, 45)])
+def test_what_changes_while_it_is_read_is_read_again(leads, start):
+    memory = Process(start(STATES).pid)
+    (found,) = table.tables(memory)
+    record = memory.word(found["records"])
+    strands = [memory.word(record + found["record.started"])]
+    while following := memory.word(strands[-1] + found["strand.next"]):
+        strands.append(following)
+    assert len(strands) == 52
+    frame = found["strand.slice"] + found.get("slice.frame", found.get("slice.cframe"))
+    one, other = (strands[i] for i in leads)
+    words = {
+        strands[20] + frame: (0, 1),  # as one that has not begun
+        strands[21] + found["strand.caller"]: (strands[22], 1),
+        one + found["strand.next"]: (other, 2),  # each chain is read twice
+        strands[5] + found["strand.thread"]: (0, 1),
+    }
+    moving = Moving(memory, words, record + found["record.switches"])
+    report = Report(Reader(moving, found).read(), 0)
+    assert [(len(group.chains), group.first.state) for group in report.groups] == [
+        (50, "suspended"),
+        (1, "running"),
+        (1, "waiting"),
+        (1, "waiting"),
+    ]
+    assert report.scene.unread == 0
 
 
 class Broken(Memory):

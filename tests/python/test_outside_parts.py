@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from copool._outside import objects, report, summary, table
 from copool._outside.elf import Elf, ElfError
+from copool._outside.frames import Window
 from copool._outside.memory import Mapping, Memory, OutsideError, copies_of_core
 from copool._outside.model import Chain, Scene, Thread
 from copool._outside.objects import Code
@@ -207,3 +208,11 @@ def test_no_page_is_read_but_for_what_is_in_it():
     assert len(memory.read_near(0x10FC0, 16, 512)) == 64
     with pytest.raises(objects.BadAddress):
         memory.read_near(0x10FF8, 16, 512)
+    wanted = []
+    memory.read_some = lambda address, size: (
+        wanted.append((address, size)) or bytes(size)
+    )
+    window = Window(memory)
+    for address, size in (0x10FF0, 16), (0x10010, 80), (0x11000, 8), (0x10FFF, 2):
+        window.at(address, size)
+    assert wanted == [(0x10000, 0x1000), (0x11000, 0x1000), (0x10000, 0x2000)]
