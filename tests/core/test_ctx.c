@@ -535,18 +535,16 @@ deep_calls_survive_the_switch(void)
 
 struct walk {
     unsigned frames;
-    uintptr_t highest; /* of the stack, that a frame lies at */
+    uintptr_t last; /* where on the stack the outermost one lies */
 };
 
 static _Unwind_Reason_Code
 count_frame(struct _Unwind_Context *context, void *argument)
 {
     struct walk *walk = argument;
-    uintptr_t at = _Unwind_GetCFA(context);
 
     walk->frames++;
-    if (at > walk->highest)
-        walk->highest = at;
+    walk->last = _Unwind_GetCFA(context);
     return walk->frames < 1000 ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
@@ -587,12 +585,118 @@ walks_end_at_the_outermost_frame(void)
      * the tools put between are all there is. */
     EXPECT_EQ(walks[1].frames, walks[0].frames + 10);
     EXPECT(walks[0].frames >= 4 && walks[0].frames <= 8);
-    EXPECT(walks[0].highest <= (uintptr_t)stack + STACK);
-    EXPECT(walks[0].highest > (uintptr_t)stack + STACK - 1024);
+    EXPECT(walks[0].last <= (uintptr_t)stack + STACK);
+    EXPECT(walks[0].last > (uintptr_t)stack + STACK - 1024);
     if (traces[0] < 0)
         return;
     EXPECT_EQ(traces[1], traces[0] + 10);
     EXPECT(traces[0] >= 4 && traces[0] <= 8);
+}
+
+/* Calls fn(arg) in a frame that looks, by its unwind tables, as if the context
+ * had called it: unwinders go on from there into what is suspended. */
+void walk_from(void (*fn)(void *), void *arg, const struct arch_ctx *suspended);
+
+/* The CFA, and so the stack pointer of the caller, is what a slot of the frame
+ * holds; the return address and the frame pointer are in others. */
+#if defined(__x86_64__)
+__asm__(".pushsection .text\n"
+        ".type walk_from, @function\n"
+        "walk_from:\n\t"
+        ".cfi_startproc\n\t"
+        "endbr64\n\t"
+        "push %rbp\n\t"
+        ".cfi_def_cfa_offset 16\n\t"
+        ".cfi_offset rbp, -16\n\t"
+        "mov %rsp, %rbp\n\t"
+        ".cfi_def_cfa_register rbp\n\t"
+        "sub $32, %rsp\n\t"
+        "mov 0(%rdx), %rax\n\t"
+        "mov %rax, -8(%rbp)\n\t"
+        "mov 16(%rdx), %rax\n\t"
+        "mov %rax, -16(%rbp)\n\t"
+        "mov 8(%rdx), %rax\n\t"
+        "mov %rax, -24(%rbp)\n\t"
+        "mov %rdi, %rax\n\t"
+        "mov %rsi, %rdi\n\t"
+        ".cfi_remember_state\n\t"
+        ".cfi_escape 0x0f, 3, 0x76, 0x78, 6\n\t"  /* CFA: *(rbp - 8) */
+        ".cfi_escape 0x10, 16, 2, 0x76, 0x70\n\t" /* rip: at rbp - 16 */
+        ".cfi_escape 0x10, 6, 2, 0x76, 0x68\n\t"  /* rbp: at rbp - 24 */
+        "call *%rax\n\t"
+        "nop\n\t"
+        ".cfi_restore_state\n\t"
+        "leave\n\t"
+        ".cfi_def_cfa rsp, 8\n\t"
+        "ret\n\t"
+        ".cfi_endproc\n"
+        ".size walk_from, . - walk_from\n"
+        ".popsection");
+#elif defined(__aarch64__)
+__asm__(".pushsection .text\n"
+        ".type walk_from, %function\n"
+        "walk_from:\n\t"
+        ".cfi_startproc\n\t"
+        "stp x29, x30, [sp, #-48]!\n\t"
+        ".cfi_def_cfa_offset 48\n\t"
+        ".cfi_offset x29, -48\n\t"
+        ".cfi_offset x30, -40\n\t"
+        "mov x29, sp\n\t"
+        "ldp x3, x4, [x2]\n\t"
+        "stp x3, x4, [x29, #16]\n\t"
+        "ldr x3, [x2, #16]\n\t"
+        "str x3, [x29, #32]\n\t"
+        "mov x3, x0\n\t"
+        "mov x0, x1\n\t"
+        ".cfi_remember_state\n\t"
+        ".cfi_escape 0x0f, 3, 0x8d, 16, 6\n\t"  /* CFA: *(x29 + 16) */
+        ".cfi_escape 0x10, 30, 2, 0x8d, 32\n\t" /* x30: at x29 + 32 */
+        ".cfi_escape 0x10, 29, 2, 0x8d, 24\n\t" /* x29: at x29 + 24 */
+        "blr x3\n\t"
+        "nop\n\t"
+        ".cfi_restore_state\n\t"
+        "ldp x29, x30, [sp], #48\n\t"
+        ".cfi_def_cfa_offset 0\n\t"
+        ".cfi_restore x29\n\t"
+        ".cfi_restore x30\n\t"
+        "ret\n\t"
+        ".cfi_endproc\n"
+        ".size walk_from, . - walk_from\n"
+        ".popsection");
+#endif
+
+static void
+walk_all(void *argument)
+{
+    EXPECT_EQ(_Unwind_Backtrace(count_frame, argument), _URC_END_OF_STACK);
+}
+
+static void
+shallow_and_deep_entry(void *first)
+{
+    ARCH_OUTERMOST_FRAME();
+    san_after_switch(&there.san);
+    deep_there = deep(2, 0);
+    deep_there += deep(12, 0);
+    LEAVE(first);
+}
+
+/* As debuggers do it: by the registers that the context has saved. */
+static void
+walks_may_begin_in_a_suspended_context(void)
+{
+    memset(walks, 0, sizeof walks);
+    make(shallow_and_deep_entry);
+    for (int i = 0; i < 2; i++) {
+        enter(NULL);
+        walk_from(walk_all, &walks[i], &there.arch);
+    }
+    enter(NULL);
+    ctx_gone(&there);
+    EXPECT_EQ(walks[1].frames, walks[0].frames + 10);
+    EXPECT(walks[0].frames >= 6 && walks[0].frames <= 12);
+    EXPECT(walks[0].last <= (uintptr_t)stack + STACK);
+    EXPECT(walks[0].last > (uintptr_t)stack + STACK - 1024);
 }
 
 /* --- signals ------------------------------------------------------------ */
@@ -672,6 +776,7 @@ main(int argc, char **argv)
         TEST(flags_are_as_the_program_made_them),
         TEST(deep_calls_survive_the_switch),
         TEST(walks_end_at_the_outermost_frame),
+        TEST(walks_may_begin_in_a_suspended_context),
         TEST(signals_may_come_at_any_time),
         TESTS_END,
     };

@@ -48,9 +48,10 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
         "ldr x16, [x2, #16]\n\t"
         "mov sp, x4\n\t"
         "mov x30, xzr\n\t"
-        "br x16\n"
-        "1:\t"
+        "br x16\n\t"
         ARCH_CFI(".cfi_restore_state")
+        "nop\n" /* never reached */
+        "1:\t"
         "hint #36\n\t" /* bti j */
         : "+r"(x0), "+r"(x1), "+r"(x2)
         :

@@ -13,8 +13,11 @@
  *
  * Nothing is pushed, so a signal can come at any time. The unwind tables of the
  * surrounding function hold until the stack pointer is another's; from there to
- * the jump a walk of the stack ends. No note claims shadow-stack support: the
- * shadow stack is not switched.
+ * the jump a walk of the stack ends. One that begins in a context that is not
+ * running, as a debugger's does, looks the tables up for the byte ahead of
+ * where it goes on, as if that came behind a call: so there is one that belongs
+ * to them. No note claims shadow-stack support: the shadow stack is not
+ * switched.
  */
 #ifndef COPOOL_ARCH_H
 #define COPOOL_ARCH_H
@@ -70,9 +73,10 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
         ARCH_CFI(".cfi_undefined rip")
         "movq 0(%%rsi), %%rsp\n\t"
         "movq 8(%%rsi), %%rbp\n\t"
-        "jmp *16(%%rsi)\n"
-        "1:\t"
+        "jmp *16(%%rsi)\n\t"
         ARCH_CFI(".cfi_restore_state")
+        "nop\n" /* never reached */
+        "1:\t"
         "endbr64\n\t"
         : "+D"(value), "+a"(from), "+S"(to)
         :
