@@ -949,6 +949,9 @@ add_frames(struct entries *e)
     AT("frame.previous", _PyInterpreterFrame, previous);
     AT("frame.owner", _PyInterpreterFrame, owner);
     AT("frame.locals", _PyInterpreterFrame, localsplus);
+#if PY_VERSION_HEX < 0x030C0000
+    AT("frame.entry", _PyInterpreterFrame, is_entry);
+#endif
 #if PY_VERSION_HEX >= 0x030D0000
     AT("frame.code", _PyInterpreterFrame, f_executable);
     AT("frame.instr", _PyInterpreterFrame, instr_ptr);
