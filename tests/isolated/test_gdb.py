@@ -94,7 +94,8 @@ def run_gdb(*arguments, commands=(), options=()):
     """Run them in gdb, which may only read."""
     words = ["gdb", "-nx", "-batch", "-iex", "set may-write-memory off"]
     words += ["-iex", "set may-write-registers off", "-iex", "set width 0"]
-    words += [*options, *arguments]
+    # CPython's own scripts take their time to show arguments that are objects.
+    words += [*(options or ("-iex", "set auto-load python-scripts off")), *arguments]
     for command in commands:
         words += ["-ex", "echo @@\\n", "-ex", command]
     environment = os.environ | {"DEBUGINFOD_URLS": "", "LC_ALL": "C.UTF-8"}
@@ -260,15 +261,11 @@ def test_bt_of_the_running_one_and_of_who_waits_for_it(scene):
 
 
 def test_bt_leaves_the_selected_frame_and_thread(scene):
-    texts = scene.gdb("thread 2", "frame 2", "info registers rip", "copool bt 3")
-    before = texts[1:3]
     outputs = scene.gdb(
-        *("thread 2", "frame 2", "info registers rip"),
-        *("copool bt 3", "copool bt outer", "frame", "info registers rip", "thread"),
+        *("thread 2", "info registers rip", "frame 2", "info registers rip"),
+        *("copool bt 3", "copool bt outer", "info registers rip", "thread"),
     )
-    assert outputs[1:3] == before
-    assert outputs[5].startswith("#2 ")
-    assert outputs[6] == outputs[2]
+    assert outputs[6] == outputs[3] != outputs[1]
     assert "Current thread is 2 " in outputs[7]
 
 
@@ -330,7 +327,7 @@ def test_gdb_loads_them_by_itself_where_that_is_allowed(scene):
     check_list(
         run_gdb(*target, options=allow, commands=["copool list"]).split("@@\n")[1]
     )
-    text = run_gdb(*target, commands=["copool list"])
+    text = run_gdb(*target, options=("-iex", "set width 0"), commands=["copool list"])
     assert f'"{AUTO_LOADED}" auto-loading has been declined' in text
     assert "chains" not in text
 
