@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "run": "run a program with copool in place of greenlet",
-    "demo": "merge the names in the standard library, with a coroutine per function",
-    "bench": "measure copool beside greenlet, generators, tasks and threads",
-    "gdb": "start gdb with commands for coroutines, on a process or a core",
-    "simulate": "run the pool's policies under many threads, in virtual time",
     "ps": "count the coroutines of another process by what they do",
     "dump": "write the stacks of all coroutines of another process, or of a core",
+    "gdb": "start gdb with commands for coroutines, on a process or a core",
+    "demo": "merge the names in the standard library, with a coroutine per function",
+    "bench": "measure copool beside greenlet, generators, tasks and threads",
+    "simulate": "run the pool's policies under many threads, in virtual time",
 }
 # Where those are that have no folder of their own.
 _MODULES = {"ps": "copool._outside.ps", "dump": "copool._outside.dump"}

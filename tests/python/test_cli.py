@@ -22,7 +22,7 @@ def run(*arguments):
     )
 
 
-@pytest.mark.parametrize("name", ["bench", "demo", "simulate"])
+@pytest.mark.parametrize("name", ["bench", "demo", "gdb", "simulate"])
 def test_arguments_are_passed_on_as_they_are(name, monkeypatch):
     passed = []
     fake(monkeypatch, name, lambda argv: passed.append(argv) or 7)
@@ -46,7 +46,7 @@ def test_version_is_that_of_the_package():
 def test_help_names_the_commands():
     result = run("-m", "copool", "--help")
     words = result.stdout.split()
-    expected = ("run", "demo", "bench", "simulate", "ps", "dump", "--version")
+    expected = ("run", "ps", "dump", "gdb", "demo", "bench", "simulate", "--version")
     assert [word for word in expected if word not in words] == []
 
 
