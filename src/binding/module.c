@@ -145,6 +145,7 @@ module_exec(PyObject *module)
         greenlet_module_init(module, state) < 0 ||
         overflow_init(module, state) < 0 || tell_init(module) < 0 ||
         dump_init(module) < 0 || thread_stack_init(module) < 0 ||
+        watch_init(module) < 0 || census_init(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module) < 0 || replace_limit_setter() < 0) {
         /* PyType_FromModuleAndSpec() may fail without saying so. */

@@ -13,9 +13,11 @@ int coroutine_init(PyObject *module, struct module_state *state);
 int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int greenlet_module_init(PyObject *module, struct module_state *state);
+int census_init(PyObject *module);
 int overflow_init(PyObject *module, struct module_state *state);
 int tell_init(PyObject *module);
 int dump_init(PyObject *module);
 int thread_stack_init(PyObject *module);
+int watch_init(PyObject *module);
 
 #endif

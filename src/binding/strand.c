@@ -44,13 +44,17 @@ spare_pop(void)
     struct thread_record *t =
         atomic_exchange_explicit(&spare, NULL, memory_order_acquire);
     struct thread_record *rest = t ? t->next_spare : NULL, *next;
+    uint64_t switches;
 
     for (; rest; rest = next) {
         next = rest->next_spare;
         spare_push(rest);
     }
-    if (t)
-        memset(&t->own, 0, sizeof *t - offsetof(struct thread_record, own));
+    if (!t)
+        return NULL;
+    switches = t->switches;
+    memset(&t->own, 0, sizeof *t - offsetof(struct thread_record, own));
+    t->switches = switches;
     return t;
 }
 

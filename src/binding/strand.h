@@ -149,7 +149,8 @@ struct thread_record {
     /* From here on it is cleared when it is used again. */
     struct strand own;
     struct strand *current;
-    uint64_t switches; /* for who counts them; another thread may read it */
+    uint64_t switches; /* of all threads that have had the record; another
+                          thread may read it */
     struct cxx_thread cxx;
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */

@@ -921,6 +921,16 @@ tstate_running_frame(PyThreadState *ts, const struct tstate_root *root)
     return frame_object(first_complete(tstate_running(ts), root));
 }
 
+PyFrameObject *
+tstate_frame_behind(PyThreadState *ts, const struct tstate_root *root)
+{
+    struct _PyInterpreterFrame *frame = tstate_running(ts);
+
+    while (frame && frame != &root->frame)
+        frame = frame->previous;
+    return frame ? frame_object(first_complete(frame->previous, root)) : NULL;
+}
+
 /* --- for readers from outside --------------------------------------------- */
 
 #define AT(name, type, field) section_add(e, name, offsetof(type, field))

@@ -653,6 +653,11 @@ PyFrameObject *tstate_frame(const struct tstate_slice *slice,
 PyFrameObject *tstate_running_frame(PyThreadState *ts,
                                     const struct tstate_root *root);
 
+/* The innermost of those that follow that chain's frames: of who waits for it,
+ * if it hangs from these. */
+PyFrameObject *tstate_frame_behind(PyThreadState *ts,
+                                   const struct tstate_root *root);
+
 /* Whether the coroutine waits for something, and so is driven by somebody. */
 bool tstate_is_awaited(PyObject *coroutine);
 

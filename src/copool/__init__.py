@@ -31,14 +31,19 @@ if TYPE_CHECKING:
         yield_,
     )
     from copool._dump import dump, dump_off, dump_on, note
-    from copool._pool import PoolStats, configure, stats
+    from copool._pool import ChainStats, Counts, PoolStats, configure, stats
+    from copool._watch import Hold, Watch, watch
 
 __all__ = [
+    "ChainStats",
     "Coroutine",
     "CoroutineError",
     "CoroutineExit",
+    "Counts",
+    "Hold",
     "PoolExhausted",
     "PoolStats",
+    "Watch",
     "__version__",
     "configure",
     "current",
@@ -52,10 +57,12 @@ __all__ = [
     "settrace",
     "stats",
     "trim",
+    "watch",
     "yield_",
 ]
 
 if not TYPE_CHECKING:
+    _MODULES = ("_core", "_dump", "_pool", "_watch")
 
     def __getattr__(name):
         """Load the core when it is first used; not every process that inherits us does.
@@ -63,14 +70,16 @@ if not TYPE_CHECKING:
         That fills in all names and removes this function: the interpreter caches
         the places of names only in a module that has no `__getattr__`.
         """
-        if name not in __all__ and name not in ("_core", "_dump", "_pool"):
+        if name not in __all__ and name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import copool._core
         import copool._dump
         import copool._pool
+        import copool._watch
 
         package = globals()
-        loaded = vars(copool._core) | vars(copool._dump) | vars(copool._pool)
+        loaded = vars(copool._core) | vars(copool._dump)
+        loaded |= vars(copool._pool) | vars(copool._watch)
         package.update({public: loaded[public] for public in __all__})
         package.pop("__getattr__", None)
         return package[name]

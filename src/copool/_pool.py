@@ -11,6 +11,36 @@ Guard = Literal["auto", "madvise", "mprotect", "none"]
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of a kind have begun and not ended, by state."""
+
+    running: int
+    waiting: int
+    """Those that have entered what runs, or what waits in turn."""
+    suspended: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStats:
+    """Counts of what runs on the stacks, or could, at one moment.
+
+    All but the first are of this interpreter, in whatever thread.
+    """
+
+    switches: int
+    """From one stack to another, in all threads that the process has had."""
+    coroutines: Counts
+    greenlets: Counts
+    """The main ones, which are no more than their threads, left out."""
+    awaited: Counts
+    """Tasks in which any function may await, and calls of `run_sync()`. Those that are
+    suspended in an `await` of an `async def` have no stack meanwhile."""
+    oldest: float | None
+    """For how many seconds the longest suspended has been left, of those that have a
+    stack. None if there are none, or if the times are not noted."""
+
+
+@dataclass(frozen=True, slots=True)
 class PoolStats:
     """Counts of the pool at one moment, in blocks unless it says bytes.
 
@@ -57,12 +87,14 @@ class PoolStats:
     """How often a thread had to wait for another one."""
     lost: int
     """Blocks left behind by threads that a fork did not copy."""
+    chains: ChainStats
 
 
 def stats() -> PoolStats:
-    """Count the blocks of the pool.
+    """Count the blocks of the pool, and what runs on them.
 
-    Never switches. Exact for coroutines of Python: they all hold the GIL.
+    Never switches. Exact for coroutines of Python: they all hold the GIL. Takes longer
+    the more of them there are, a few milliseconds for a hundred thousand.
 
     >>> import copool
     >>> before = copool.stats().live
@@ -74,7 +106,11 @@ def stats() -> PoolStats:
     >>> copool.stats().live - before
     0
     """
-    return PoolStats(**_core.stats())
+    switches, coroutines, greenlets, awaited, oldest = _core.chains()
+    chains = ChainStats(
+        switches, Counts(*coroutines), Counts(*greenlets), Counts(*awaited), oldest
+    )
+    return PoolStats(**_core.stats(), chains=chains)
 
 
 def configure(

@@ -156,3 +156,7 @@ if text := os.environ.get("COPOOL_NOTE"):
     _note_from_environment(text)
 if text := os.environ.get("COPOOL_DUMP_ON"):
     _dump_from_environment(text)
+if os.environ.get("COPOOL_WATCH"):
+    from copool._watch import watch_from_environment
+
+    watch_from_environment(os.environ["COPOOL_WATCH"])
