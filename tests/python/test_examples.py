@@ -50,8 +50,8 @@ roof    12:20  19.5 degrees, with 234 of 280 bytes sent
 cellar  12:20  11.5 degrees, with 280 of 280 bytes sent
 """,
 }
-# What it prints are figures: test_example_million.py looks at these.
-MEASURES = ["million.py"]
+# What they print are figures: tests of their own look at these.
+MEASURES = ["metrics.py", "million.py"]
 # Run by test_debugging_page.py, which has the pages that they are for.
 DEBUGGED = ["hangs.py", "leaks.py"]
 # tests/isolated/test_outside.py runs the one, and looks at it with the other.
