@@ -408,7 +408,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     self->awaited = NULL;
     hide_from_collector(self, false);
     entered(t, self, s);
-    value = strand_switch(t, top, value);
+    value = strand_resume(t, top, value);
     outcome = left(self, s, value, result);
     Py_XDECREF(unused);
     return outcome;

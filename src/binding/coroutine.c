@@ -151,7 +151,7 @@ resume(struct thread_record *t, Coroutine *self, PyObject *value)
 
     CO_ASSERT(self->state == SUSPENDED && s->thread == t);
     entered(t, self, s);
-    value = strand_switch(t, s, value);
+    value = strand_resume(t, s, value);
     return left(self, s, value);
 }
 

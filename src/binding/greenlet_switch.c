@@ -271,7 +271,7 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
         return arrive(gt, value);
     }
     from->pimpl->top = t->current;
-    return arrive(gt, strand_switch(t, to->pimpl->top, value));
+    return arrive(gt, strand_resume(t, to->pimpl->top, value));
 }
 
 /* Whether an active greenlet may go on: see thread_stack.c. */
@@ -492,6 +492,7 @@ leave(struct thread_record *t, PyGreenlet *self, PyObject *result)
     gt->origin = self;
     gt->current = to;
     gt->tracing = t->ts->tracing;
+    strand_expect(t, to->pimpl->top);
     strand_leave(self->pimpl->strand, to->pimpl->top, value);
 }
 

@@ -155,7 +155,11 @@ struct thread_record {
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */
     struct strand *to_look_at; /* by strand_look() next; one of those, or NULL
-                                  for the first */
+                                  for the first. By strand_renew() while that
+                                  has not been through them */
+    uint64_t instrumentation;  /* that all code of suspended strands is up to;
+                                  or, while it is not, none that there is */
+    uint64_t renewing;         /* that strand_renew() brings it up to */
     struct strand *dropped;    /* by other threads; to be unwound by this one */
     struct strand *parked;     /* and ready for another face */
     unsigned parked_count;
@@ -314,8 +318,6 @@ strand_arrive(struct strand *from, void *value)
     CO_ASSERT(from->thread->current == from);
     if (CO_UNLIKELY(from->slice.rest != 0))
         strand_arrive_slow(from);
-    if (CO_UNLIKELY(tstate_has_old_code(from->thread->ts, &from->slice)))
-        tstate_renew_code(from->thread->ts);
     if (CO_UNLIKELY(!value))
         error_restore(&from->thread->error);
     return value;
@@ -369,6 +371,29 @@ strand_switch(struct thread_record *t, struct strand *to, PyObject *value)
 
     tstate_load(t->ts, &to->slice);
     return strand_arrive(from, ctx_switch(&from->ctx, &to->ctx, value));
+}
+
+/* Brings code up to date that `to`, which is suspended, goes on in, and that of
+ * some others. Runs no Python code. */
+__attribute__((cold)) void strand_renew(struct thread_record *t,
+                                        struct strand *to);
+
+/* Called before control goes to what is suspended and not just waits for who is
+ * entered: those that wait hang from the chain that runs, and CPython does so
+ * with all that do. */
+static inline void
+strand_expect(struct thread_record *t, struct strand *to)
+{
+    if (CO_UNLIKELY(tstate_is_instrumented_anew(t->ts, t->instrumentation)))
+        strand_renew(t, to);
+}
+
+/* strand_switch() to one that is suspended. */
+static inline PyObject *
+strand_resume(struct thread_record *t, struct strand *to, PyObject *value)
+{
+    strand_expect(t, to);
+    return strand_switch(t, to, value);
 }
 
 /* What a function is called with, as in a vectorcall. */

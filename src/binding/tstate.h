@@ -43,6 +43,8 @@
 
 #if PY_VERSION_HEX < 0x030C0000
 #    include "internal/pycore_pystate.h"
+#elif PY_VERSION_HEX < 0x030D0000
+#    include "internal/pycore_interp.h"
 #endif
 #if PY_VERSION_HEX < 0x030E0000
 #    include "internal/pycore_frame.h"
@@ -79,8 +81,9 @@
 #    define CO_MODULE_SLOTS {0, NULL}
 #endif
 
-#if PY_VERSION_HEX >= 0x030E0000
-#    define CO_INSTRUMENTS_EACH_CODE 1
+/* Tools that follow calls have code changed, and not just the thread state. */
+#if PY_VERSION_HEX >= 0x030C0000
+#    define CO_INSTRUMENTS_CODE 1
 #endif
 
 struct _PyInterpreterFrame;
@@ -155,9 +158,6 @@ struct tstate_slice {
     PyObject *context; /* owned, may be NULL */
     int depth;         /* recursion: calls that this chain is deep */
     struct tstate_numbers numbers;
-#ifdef CO_INSTRUMENTS_EACH_CODE
-    uintptr_t breaker; /* which has the version of all instrumentation */
-#endif
     /* What a chain seldom has, as far as this one had it when it was left. */
     unsigned rest;
     Py_tracefunc trace;  /* sys.settrace()'s, or NULL; taken at arrival */
@@ -378,9 +378,6 @@ tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
     if (tstate_is_traced(ts))
         tstate_save_trace(ts, s);
-#ifdef CO_INSTRUMENTS_EACH_CODE
-    s->breaker = ts->eval_breaker;
-#endif
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else
@@ -441,23 +438,67 @@ tstate_load(PyThreadState *ts, struct tstate_slice *s)
 #endif
 }
 
-/* Tracing that begins changes the code of what is running, and other code when
- * that is next called. From 3.15 on an exception in a frame whose code has been
- * left out would crash, and a debug build of 3.14 ends the process: so this is
- * for a chain that goes on after it has been left out. */
-__attribute__((cold)) void tstate_renew_code(PyThreadState *ts);
+/* A tool that begins to follow calls, or ends, changes the code of what is
+ * running, and other code when that is next called. Chains that are suspended
+ * meanwhile are left out: their code must be renewed before they go on. Not
+ * only would a tool miss what they do: from 3.15 on an exception in them would
+ * crash, and a debug build of 3.14 ends the process. */
 
-static inline bool
-tstate_has_old_code(const PyThreadState *ts, const struct tstate_slice *s)
+/* Changes with each of these. */
+static inline uint64_t
+tstate_instrumentation(const PyThreadState *ts)
 {
-#ifdef CO_INSTRUMENTS_EACH_CODE
-    return (ts->eval_breaker ^ s->breaker) >> 8 != 0; /* the rest are flags */
-#else
+#ifndef CO_INSTRUMENTS_CODE
     (void)ts;
-    (void)s;
-    return false;
+    return 0;
+#elif PY_VERSION_HEX < 0x030D0000
+    return ts->interp->monitoring_version;
+#else
+    return ts->eval_breaker & ~(uintptr_t)0xff; /* these are flags */
 #endif
 }
+
+/* Whether it is another one. From 3.13 on it may be just a flag that is set. */
+static inline bool
+tstate_is_instrumented_anew(const PyThreadState *ts, uint64_t version)
+{
+#ifndef CO_INSTRUMENTS_CODE
+    (void)ts;
+    (void)version;
+    return false;
+#elif PY_VERSION_HEX < 0x030D0000
+    return ts->interp->monitoring_version != version;
+#else
+    return ts->eval_breaker != version;
+#endif
+}
+
+/* Work on the code of some chains. It is zero at the beginning. Runs no Python
+ * code, but must not be in the middle of a switch. The version may change with
+ * tstate_renewal_end(), which is of no importance to anybody. */
+struct tstate_renewal {
+    PyObject *monitoring; /* sys.monitoring's names, borrowed */
+    int tool;             /* with which it is done */
+    bool taken;           /* it was not in use */
+};
+
+/* Renews the code of a chain that is not running. */
+void tstate_renew(struct tstate_renewal *r, PyThreadState *ts,
+                  const struct tstate_slice *s);
+void tstate_renewal_end(struct tstate_renewal *r);
+
+/* After that: the code of the chain, which was renewed to that version, counts
+ * as renewed to the one that there is now. A debug build that makes new ones
+ * insists on it, for all that goes on. */
+void tstate_confirm(PyThreadState *ts, const struct tstate_slice *s,
+                    uint64_t version);
+
+#if defined(Py_DEBUG) && PY_VERSION_HEX >= 0x030D0000 &&                       \
+    PY_VERSION_HEX < 0x030F0000
+enum { TSTATE_INSISTS_ON_VERSION = 1 };
+#else
+enum { TSTATE_INSISTS_ON_VERSION = 0 };
+#endif
 
 /* Sets the context of the running chain, a reference that it steals, NULL for
  * none; returns that of before. */
