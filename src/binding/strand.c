@@ -444,8 +444,8 @@ strand_call_make(struct strand_call *call, PyObject *fn)
     size_t nargsf = (size_t)call->args.nargs;
     PyObject *result;
 
-    if (tstate_is_traced(call->strand->thread->ts))
-        tstate_begin_trace(call->strand->thread->ts);
+    if (tstate_is_followed(call->strand->thread->ts))
+        strand_begins_followed(call->strand);
     if (!call->many)
         nargsf |= PY_VECTORCALL_ARGUMENTS_OFFSET;
     result = PyObject_Vectorcall(fn, call->args.args, nargsf, call->args.names);
@@ -471,8 +471,8 @@ call(const struct strand_start *start)
 
     if (CO_UNLIKELY(start->args.nargs || !vectorcall))
         return call_with_args(start);
-    if (tstate_is_traced(start->strand->thread->ts))
-        tstate_begin_trace(start->strand->thread->ts);
+    if (tstate_is_followed(start->strand->thread->ts))
+        strand_begins_followed(start->strand);
     return vectorcall(start->fn, NULL, 0, NULL);
 }
 
@@ -543,9 +543,6 @@ strand_prime(struct thread_record *t, struct strand *to, bool hangs)
     strand_load_fresh(t, to, hangs);
     tstate_save(t->ts, &to->slice);
     tstate_load(t->ts, &from->slice);
-    /* One ends and the other begins: neither goes on with it. */
-    tstate_drop_trace(&from->slice);
-    tstate_drop_trace(&to->slice);
     ctx_inherit(&to->ctx, &from->ctx, ARCH_READ_CONTROL);
 }
 
@@ -555,8 +552,10 @@ strand_arrive_slow(struct strand *here)
     unsigned rest = here->slice.rest;
 
     here->slice.rest = rest & (TSTATE_REST_TOLD | TSTATE_REST_UNTOLD);
-    if (rest & TSTATE_REST_TRACE)
+    if (rest & TSTATE_REST_TRACE) {
         tstate_resume_trace(here->thread->ts, &here->slice);
+        strand_traced_arrives(here);
+    }
     if (rest & TSTATE_REST_CXX)
         cxx_return(here);
     if (rest & TSTATE_REST_TOLD)
@@ -795,6 +794,7 @@ strand_renew(struct thread_record *t, struct strand *to)
 
     if (version == t->instrumentation)
         return; /* there are only flags */
+    strand_look_for_tools(t);
     if (!is_renewing(t) || version != t->renewing) {
         t->instrumentation = never;
         t->renewing = version;

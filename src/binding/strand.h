@@ -168,9 +168,10 @@ struct thread_record {
     bool collecting;    /* the garbage collector works in this thread */
     struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
-    unsigned long ident;            /* threading.get_ident() */
-    char name[48];                  /* the thread's, when the record was made,
-                                       in UTF-8, or "" */
+    Py_tracefunc profile_seen; /* a profile function, or NULL: see follow.c */
+    unsigned long ident;       /* threading.get_ident() */
+    char name[48];             /* the thread's, when the record was made,
+                                  in UTF-8, or "" */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
     struct teller *teller;          /* NULL until it is told of switches */
     ctx_entry *entry;               /* of strands that do one call */
@@ -290,6 +291,19 @@ strand_context(struct thread_record *t)
 struct strand *strand_create(struct thread_record *t, PyObject *face,
                              const struct face_ops *ops, ctx_entry *entry);
 
+/* Called before the running strand is left, and when one begins its call, while
+ * the thread has a trace or a profile function. The latter may run Python code.
+ */
+__attribute__((cold)) void strand_followed(struct thread_record *t);
+__attribute__((cold)) void strand_begins_followed(struct strand *s);
+
+/* After a switch to one that had a trace function when it was left, and has it
+ * again; in its slice is that of another. Runs no Python code. */
+__attribute__((cold)) void strand_traced_arrives(struct strand *here);
+
+/* A part of the first one, for when a tool may have begun. */
+__attribute__((cold)) void strand_look_for_tools(struct thread_record *t);
+
 /* The steps before the stacks are switched and after, from here to there. No
  * Python code runs and nothing is allocated between them. */
 static inline struct strand *
@@ -301,6 +315,8 @@ strand_depart(struct thread_record *t, struct strand *to)
     CO_ASSERT(to->thread == t && to != from && !to->finished);
     if (cxx_is_due(&t->cxx))
         cxx_leave(from);
+    if (tstate_is_followed(t->ts))
+        strand_followed(t);
     tstate_save(t->ts, &from->slice);
     t->current = to;
     t->switches++;

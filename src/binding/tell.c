@@ -9,6 +9,7 @@ enum {
     TRACE = 1, /* teller->trace is called */
     TIMES = 2, /* strand->since is set */
     HANG = 4,  /* greenlets' frames are followed by those of who was left */
+    FOLLOWERS = 8,
 };
 
 bool tell_hangs_greenlets;
@@ -82,7 +83,8 @@ tell_arrived(struct strand *here)
         hang_greenlet(left, here);
     if (teller->what & TIMES)
         left->since = now();
-    if (!(teller->what & TRACE) || teller->telling)
+    if (!(teller->what & FOLLOWERS) &&
+        (!(teller->what & TRACE) || teller->telling))
         return;
     if (here->face || here == &here->thread->own)
         leave_to_tell(here, face); /* else it was parked and must end */
@@ -113,11 +115,10 @@ tell_call(PyObject *callback, const char *event, PyObject *origin,
 
 /* The value is not changed but for an exception of the callback's. */
 static PyObject *
-call_trace(struct teller *teller, struct strand *here, PyObject *from,
+call_trace(struct teller *teller, PyObject *from, PyObject *target,
            PyObject *value)
 {
     PyObject *trace = Py_NewRef(teller->trace);
-    PyObject *target = Py_NewRef(here->face ? here->face : Py_None);
     struct error error;
     bool done;
 
@@ -140,7 +141,6 @@ call_trace(struct teller *teller, struct strand *here, PyObject *from,
         error_restore(&error);
     }
     Py_DECREF(trace);
-    Py_DECREF(target);
     return value;
 }
 
@@ -148,15 +148,19 @@ PyObject *
 tell_now(struct strand *here, PyObject *value)
 {
     struct teller *teller = here->thread->teller;
-    PyObject *from = here->told_from;
+    PyObject *from = here->told_from, *target;
     struct error error;
 
     if (!(here->slice.rest & TSTATE_REST_UNTOLD))
         return value;
     here->slice.rest &= ~(unsigned)TSTATE_REST_UNTOLD;
+    target = Py_NewRef(here->face ? here->face : Py_None);
+    if (teller->what & FOLLOWERS)
+        follow_tell(here, value ? "switch" : "throw", from, target);
     if (teller->trace && !teller->telling)
-        value = call_trace(teller, here, from, value);
+        value = call_trace(teller, from, target, value);
     error_take(&error);
+    Py_DECREF(target);
     Py_DECREF(from);
     error_restore(&error);
     return value;
@@ -171,14 +175,23 @@ mark(struct strand *list)
         list->slice.rest |= TSTATE_REST_TOLD;
 }
 
+bool
+tell_make(struct thread_record *t)
+{
+    if (!t->teller)
+        t->teller = PyMem_Calloc(1, sizeof *t->teller);
+    return t->teller != NULL;
+}
+
 /* The marks go when they are seen and there is nothing to tell. */
 static bool
 begin(struct thread_record *t, unsigned what)
 {
-    struct teller *teller = t->teller;
+    struct teller *teller;
 
-    if (!teller && !(teller = PyMem_Calloc(1, sizeof *teller)))
+    if (!tell_make(t))
         return false;
+    teller = t->teller;
     if (!teller->what) {
         teller->last = t->current;
         teller->face = t->current->face;
@@ -187,7 +200,6 @@ begin(struct thread_record *t, unsigned what)
         mark(t->passed);
     }
     teller->what |= what;
-    t->teller = teller;
     t->entry = strand_main_told;
     return true;
 }
@@ -219,6 +231,18 @@ tell_times(struct thread_record *t)
     (void)begin(t, TIMES);
 }
 
+bool
+tell_followers(struct thread_record *t)
+{
+    return begin(t, FOLLOWERS);
+}
+
+void
+tell_followers_no_more(struct thread_record *t)
+{
+    end(t, FOLLOWERS);
+}
+
 void
 tell_callers(struct thread_record *t)
 {
@@ -236,6 +260,7 @@ tell_gone(struct thread_record *t)
     t->teller = NULL;
     t->entry = strand_main;
     Py_XDECREF(teller->trace);
+    follow_end(&teller->followers);
     PyMem_Free(teller);
 }
 

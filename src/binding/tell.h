@@ -16,6 +16,7 @@
 #ifndef COPOOL_TELL_H
 #define COPOOL_TELL_H
 
+#include "follow.h"
 #include "strand.h"
 
 /* What a thread has that has ever been told of switches. */
@@ -25,6 +26,7 @@ struct teller {
     PyObject *face;      /* its, borrowed: it may be parked by then */
     PyObject *trace;     /* settrace()'s, or NULL */
     bool telling;        /* it is being called */
+    struct followers followers;
 };
 
 /* Whether the frames of greenlets that begin can be followed by those of who
@@ -48,6 +50,13 @@ void tell_times(struct thread_record *t);
 
 /* The same for greenlets' callers, if these are wanted. */
 void tell_callers(struct thread_record *t);
+
+/* Lets the thread have a teller: false without memory, without an exception. */
+bool tell_make(struct thread_record *t);
+
+/* The same, and has it tell its followers, or no more. Runs no Python code. */
+bool tell_followers(struct thread_record *t);
+void tell_followers_no_more(struct thread_record *t);
 
 /* The thread's strands are no more. May run Python code. */
 void tell_gone(struct thread_record *t);

@@ -555,14 +555,6 @@ tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
     s->trace = NULL;
 }
 
-void
-tstate_drop_trace(struct tstate_slice *s)
-{
-    s->rest &= ~(unsigned)TSTATE_REST_TRACE;
-    s->trace = NULL;
-    Py_CLEAR(s->trace_arg);
-}
-
 PyObject *
 tstate_trace_hook(PyThreadState *ts)
 {

@@ -225,13 +225,18 @@ __attribute__((cold)) void tstate_save_trace(PyThreadState *ts,
 __attribute__((cold)) void tstate_resume_trace(PyThreadState *ts,
                                                struct tstate_slice *s);
 
-/* Drops what the slice has of that. May run Python code. */
-__attribute__((cold)) void tstate_drop_trace(struct tstate_slice *s);
-
 static inline bool
 tstate_is_traced(const PyThreadState *ts)
 {
     return __builtin_expect(ts->c_tracefunc != NULL, 0);
+}
+
+/* Whether it has a trace function or a profile function. */
+static inline bool
+tstate_is_followed(const PyThreadState *ts)
+{
+    return __builtin_expect(
+        ((uintptr_t)ts->c_tracefunc | (uintptr_t)ts->c_profilefunc) != 0, 0);
 }
 
 /* Makes the running chain as mute for trace functions as another one was: how
@@ -376,8 +381,6 @@ __attribute__((cold)) void tstate_make_root(struct tstate_root *root);
 static inline void
 tstate_save(PyThreadState *ts, struct tstate_slice *s)
 {
-    if (tstate_is_traced(ts))
-        tstate_save_trace(ts, s);
 #ifdef CO_HAS_CFRAME
     s->cframe = ts->cframe;
 #else

@@ -46,12 +46,26 @@ os_page_size(void)
     return size;
 }
 
+/* Tools that record who allocates memory put a function of theirs in the place
+ * of mmap() in every library that they find loaded. To them a reserve, which is
+ * nothing but address space, would be memory: so it is made by what was there
+ * when this one was loaded. */
+static typeof(mmap) *mmap_at_load;
+
+__attribute__((constructor)) static void
+find_mmap(void)
+{
+    mmap_at_load = mmap;
+}
+
 static void *
 map(size_t size, int protection)
 {
+    typeof(mmap) *fn =
+        protection == PROT_NONE && mmap_at_load ? mmap_at_load : mmap;
     void *base =
-        mmap(NULL, size, protection,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        fn(NULL, size, protection,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
     return base == MAP_FAILED ? NULL : base;
 }
