@@ -6,6 +6,7 @@
  * function:
  *
  *   memray    is noticed by its profile function, without anybody's doing
+ *   profile() has a function of ours called, for each thread that it has seen
  *
  * Thread rule: all functions need the GIL and are for the current thread.
  */
@@ -20,6 +21,8 @@ struct followers {
     PyObject *place;      /* whose calls it has, see follow.c, or NULL */
     PyObject *own_place;  /* the thread's own chain's */
     Py_tracefunc profile; /* by which it was noticed */
+    PyObject *profiler;   /* profile()'s function to be told by, or NULL */
+    PyObject *relayed;    /* what it has called at events, a tuple, or NULL */
 };
 
 /* Tells them. Runs Python code; keeps a set exception. */

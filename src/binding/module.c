@@ -141,7 +141,7 @@ module_exec(PyObject *module)
         return -1;
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
-        blocks_init(module, state) < 0 ||
+        blocks_init(module, state) < 0 || follow_init(module) < 0 ||
         greenlet_module_init(module, state) < 0 ||
         overflow_init(module, state) < 0 || tell_init(module) < 0 ||
         dump_init(module) < 0 || thread_stack_init(module) < 0 ||

@@ -12,6 +12,7 @@
 int coroutine_init(PyObject *module, struct module_state *state);
 int bridge_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
+int follow_init(PyObject *module);
 int greenlet_module_init(PyObject *module, struct module_state *state);
 int census_init(PyObject *module);
 int overflow_init(PyObject *module, struct module_state *state);

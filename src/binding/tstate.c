@@ -555,6 +555,15 @@ tstate_resume_trace(PyThreadState *ts, struct tstate_slice *s)
     s->trace = NULL;
 }
 
+void
+tstate_profile_event(PyThreadState *ts, PyObject *object, PyFrameObject *frame,
+                     bool called)
+{
+    if (ts->c_profilefunc && ts->c_profileobj == object)
+        (void)ts->c_profilefunc(object, frame,
+                                called ? PyTrace_CALL : PyTrace_RETURN, NULL);
+}
+
 PyObject *
 tstate_trace_hook(PyThreadState *ts)
 {

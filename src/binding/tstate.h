@@ -239,6 +239,11 @@ tstate_is_followed(const PyThreadState *ts)
         ((uintptr_t)ts->c_tracefunc | (uintptr_t)ts->c_profilefunc) != 0, 0);
 }
 
+/* On 3.11, where profile functions are told by them: tells the thread's one, if
+ * it has that object, that the frame is called, or has returned. */
+void tstate_profile_event(PyThreadState *ts, PyObject *object,
+                          PyFrameObject *frame, bool called);
+
 /* Makes the running chain as mute for trace functions as another one was: how
  * many of their calls it is in. */
 static inline void

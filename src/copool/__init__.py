@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from copool._dump import dump, dump_off, dump_on, note
     from copool._pool import ChainStats, Counts, PoolStats, configure, stats
+    from copool._tools import follow, profile
     from copool._watch import Hold, Watch, watch
 
 __all__ = [
@@ -50,10 +51,12 @@ __all__ = [
     "dump",
     "dump_off",
     "dump_on",
+    "follow",
     "gettrace",
     "in_coroutine",
     "note",
     "on_thread_stack",
+    "profile",
     "settrace",
     "stats",
     "trim",
@@ -62,7 +65,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    _MODULES = ("_core", "_dump", "_pool", "_watch")
+    _MODULES = ("_core", "_dump", "_pool", "_tools", "_watch")
 
     def __getattr__(name):
         """Load the core when it is first used; not every process that inherits us does.
@@ -75,11 +78,12 @@ if not TYPE_CHECKING:
         import copool._core
         import copool._dump
         import copool._pool
+        import copool._tools
         import copool._watch
 
         package = globals()
-        loaded = vars(copool._core) | vars(copool._dump)
-        loaded |= vars(copool._pool) | vars(copool._watch)
+        loaded = vars(copool._core) | vars(copool._dump) | vars(copool._pool)
+        loaded |= vars(copool._tools) | vars(copool._watch)
         package.update({public: loaded[public] for public in __all__})
         package.pop("__getattr__", None)
         return package[name]

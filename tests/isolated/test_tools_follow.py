@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -114,7 +116,51 @@ def test_coverage_stops_while_coroutines_are_suspended_and_in_one(covered):
     assert covered("pytrace", middle=STOPS_INSIDE)["missing_lines"]
 
 
-# --- pyinstrument -----------------------------------------------------------
+# --- what the page says ------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/debugging-follow.md").read_text()
+
+
+def said(word):
+    """Return the code in the page that has that word."""
+    blocks = re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL)
+    return next(block for block in blocks if word in block)
+
+
+def commands():
+    """Yield each command in the page with the output that it has there."""
+    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            yield part.partition("\n")[::2]
+
+
+def functions(output):
+    """Return those of the example that are in what a tool prints."""
+    return set(re.findall(r"turns\.py:\d+\(\S+\)|\S+ at examples/turns\.py", output))
+
+
+def test_the_commands_in_the_page_find_what_it_says(tmp_path):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    found = []
+    for command, output in commands():
+        done = subprocess.run(
+            command,
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(functions(output) - functions(done.stdout))
+    assert found == [set()] * 4
+    assert len(functions(PAGE)) > 12
+
+
+# --- yappi ----------------------------------------------------------------
 
 TURNS = """
 import sys
@@ -142,6 +188,33 @@ def run():
     a.enter(); b.enter()
 """
 
+YAPPI = (
+    TURNS
+    + said("yappi")
+    + """
+run()
+yappi.stop()
+found = {s.name: s.ttot for s in yappi.get_func_stats()}
+whole = found["run"] + found["a_top"] + found["b_top"]
+print({name: round(100 * found[name] / whole) for name in ("run", "a_top", "b_top")})
+print({s.name: s.sched_count for s in yappi.get_greenlet_stats()})
+"""
+)
+
+
+@needs("yappi")
+def test_yappi_by_coroutine(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(YAPPI)
+    shares, switches = map(eval, run(str(program)).splitlines())
+    assert abs(shares["run"] - 20) < 8
+    assert abs(shares["a_top"] - 60) < 8
+    assert abs(shares["b_top"] - 20) < 8
+    assert switches == {"main": 103, "a": 51, "b": 51}
+
+
+# --- pyinstrument -----------------------------------------------------------
+
 PYINSTRUMENT = (
     TURNS.replace("range(50)", "range(200)").replace("range(49)", "range(199)")
     + """
@@ -149,22 +222,18 @@ from pyinstrument import Profiler
 profiler = Profiler(interval=0.0005)
 with profiler:
     run()
-times = {}
+places = {}
 def walk(frame, above):
     here = (*above, frame.function)
     for name in ("a_work", "b_work", "m_work"):
         if frame.function == name:
-            times.setdefault(name, [0, set()])
-            times[name][0] += frame.time
-            times[name][1].add(tuple(n for n in here if n in NAMES))
+            places.setdefault(name, set()).add(tuple(n for n in here if n in NAMES))
     for child in frame.children:
         walk(child, here)
 NAMES = {"run", "turn", "a_top", "a_step", "b_top", "b_step"}
 NAMES |= {"a_work", "b_work", "m_work"}
 walk(profiler.last_session.root_frame(), ())
-whole = sum(time for time, _ in times.values())
-print({name: round(100 * time / whole) for name, (time, _) in times.items()})
-print({name: sorted(where) for name, (_, where) in times.items()})
+print({name: sorted(where) for name, where in places.items()})
 """
 )
 
@@ -173,8 +242,7 @@ print({name: sorted(where) for name, (_, where) in times.items()})
 def test_pyinstrument_shows_who_entered(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PYINSTRUMENT)
-    shares, where = map(eval, run(str(program)).splitlines())
-    assert abs(shares["a_work"] - 60) < 12
+    where = eval(run(str(program)))
     assert ("run", "turn", "a_top", "a_step", "a_work") in where["a_work"]
     assert ("run", "turn", "b_top", "b_step", "b_work") in where["b_work"]
     assert all(names[0] == "run" for names in where["a_work"] + where["m_work"])
@@ -201,6 +269,120 @@ def test_line_profiler_counts_lines(tmp_path):
     program.write_text(LINES)
     found = eval(run(str(program)))
     assert found["a_step"] == [50, 50]
+
+
+# --- viztracer --------------------------------------------------------------
+
+VIZTRACER = (
+    TURNS
+    + """
+import collections, json, sys
+from viztracer import VizTracer
+if "greenlets" in sys.argv:
+    import greenlet
+    hub = greenlet.getcurrent()
+    def run():
+        a, b = greenlet.greenlet(a_top).switch, greenlet.greenlet(b_top).switch
+        a(hub.switch); m_work(); b(hub.switch)
+        for _ in range(49):
+            turn(a, b)
+        a(); b()
+main = run
+import os
+os.chdir(sys.argv[1])
+"""
+    + said("VizTracer")
+    + """
+with open("turns.json") as file:
+    events = json.load(file)["traceEvents"]
+calls = [event for event in events if event["ph"] == "X"]
+counts = collections.Counter()
+for call in calls:
+    name = call["name"].split(" ")[0]
+    counts[name] += 1
+# Each lies within one that began before, or after it.
+calls.sort(key=lambda call: (call["ts"], -call["dur"]))
+open_until, crossed = [], 0
+for call in calls:
+    while open_until and open_until[-1] <= call["ts"] + 0.002:
+        open_until.pop()
+    end = call["ts"] + call["dur"]
+    crossed += bool(open_until and end > open_until[-1] + 0.002)
+    open_until.append(end)
+def within(inner, outer):
+    outers = [call for call in calls if call["name"].startswith(outer)]
+    spans = [(call["ts"], call["ts"] + call["dur"]) for call in outers]
+    return [
+        any(start <= call["ts"] + 0.002 and call["ts"] + call["dur"] <= end + 0.002
+            for start, end in spans)
+        for call in calls
+        if call["name"].startswith(inner)
+    ]
+pairs = [("a_work", "a_top"), ("a_work", "run"), ("m_work", "run"), ("m_work", "a_top")]
+print([{*within(*pair)} for pair in pairs])
+print({name: counts[name] for name in ("a_work", "b_work", "m_work", "a_top", "run")})
+print(crossed)
+"""
+)
+
+
+@needs("viztracer")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
+@pytest.mark.parametrize("kind", ["coroutines", "greenlets"])
+def test_viztracer_follows_switches(tmp_path, kind):
+    program = tmp_path / "program.py"
+    program.write_text(VIZTRACER)
+    out = run("-m", "copool", "run", str(program), str(tmp_path), kind)
+    within, counts, crossed = map(eval, out.splitlines()[-3:])
+    # A coroutine is a part of run(), and a greenlet is not.
+    assert within == [{True}, {kind == "coroutines"}, {True}, {False}]
+    stretches = {"coroutines": 1, "greenlets": 103}[kind]
+    works = {"a_work": 50, "b_work": 50, "m_work": 50}
+    assert counts == works | {"a_top": 51, "run": stretches}
+    assert crossed == 0
+
+
+@needs("viztracer")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
+def test_viztracer_in_threads_and_when_they_have_ended(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        TURNS
+        + """
+import os, sys, threading
+from viztracer import VizTracer
+class Last:
+    def __del__(self): len("last")
+local = threading.local()
+def main():
+    def work():
+        local.last = Last()
+        run()
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+os.chdir(sys.argv[1])
+"""
+        + said("VizTracer")
+        + """
+import collections, json
+with open("turns.json") as file:
+    events = json.load(file)["traceEvents"]
+names = [event["name"].split(" ")[0] for event in events if event["ph"] == "X"]
+print([names.count(name) for name in ("a_work", "b_work", "m_work")])
+"""
+    )
+    out = run(str(program), str(tmp_path))
+    assert out.splitlines()[-1] == "[150, 150, 150]"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
+def test_follow_needs_a_tool():
+    run(
+        "-c",
+        "import copool, pytest\nwith pytest.raises(RuntimeError, match='start"
+        " the tool first'): copool.follow().__enter__()",
+    )
 
 
 # --- debugpy ----------------------------------------------------------------
@@ -237,6 +419,10 @@ class Debugger:
         breakpoints = {"source": {"path": program}, "breakpoints": [{"line": line}]}
         self.call("setBreakpoints", **breakpoints)
         self.call("configurationDone")
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
 
     def send(self, command, **arguments):
         self.sequence += 1
@@ -295,5 +481,6 @@ def test_debugpy_sees_who_entered_and_steps_out(tmp_path):
             assert debugger.step("next")[0] == "top:7"
             assert debugger.step("next") == ["top:8", "drive:13", "<module>:15"]
             assert debugger.step("stepOut")[0] in ("drive:13", "drive:14")
+            debugger.close()
         finally:
             process.kill()

@@ -13,7 +13,7 @@ import copool.aio
 from copool import _core
 
 ROOT = Path(__file__).parents[2]
-MODULES = ["copool", "copool._pool", "copool._watch", "copool.aio"]
+MODULES = ["copool", "copool._pool", "copool._tools", "copool._watch", "copool.aio"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -41,6 +41,7 @@ one leaf more:  False
        1 A
 3 coroutines, at most 3 of them alive, 0 on a stack used before
 """,
+    "turns.py": "",
     "xml_stream.py": """\
 roof    12:00  21.5 degrees, with 57 of 280 bytes sent
 cellar  12:00  11.0 degrees, with 116 of 280 bytes sent
@@ -92,9 +93,16 @@ class db:
     async def execute(query, parameters): return Cursor()
 keys = "ab"
 """
+IN_A_FOLDER = """\
+import copool, os, tempfile
+def main(): copool.Coroutine(print).enter("called")
+folder = tempfile.TemporaryDirectory()
+os.chdir(folder.name)
+"""
 BLOCKS = {
     "README.md": [("", "1 2\n[3, 4]\n"), ("", "a\nb\n")],
     "docs/aio.md": [(LIBRARY, "row\nrow\n")],
+    "docs/debugging-follow.md": [(IN_A_FOLDER, "called\n")],
 }
 
 
