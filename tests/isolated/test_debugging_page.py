@@ -1,5 +1,6 @@
 """Every command of docs/debugging.md is run, and says what the page says."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -12,10 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "debugging.md"
+CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What commands need that is not everywhere.
 NEEDS = {
     "gdb": lambda: shutil.which("gdb"),
+    "gcore": lambda: shutil.which("gcore"),
+    "crawl": lambda: has_module("gevent"),
+    "ulimit": lambda: CORE_PATTERN.read_text() == "core\n",
     "memray": lambda: has_module("memray"),
     "py-spy": lambda: shutil.which("py-spy"),
     "asyncio": lambda: sys.version_info >= (3, 14),
@@ -61,14 +67,14 @@ def missing(wanted, found):
     """The first line of those wanted that does not follow in those found."""
     rest = iter([shape(line) for line in found])
     for line in wanted:
-        if shape(line) in ("", "…", "# …"):
+        if shape(line) in ("", "…", "[...]"):
             continue
         if shape(line) not in rest:
             return line
     return None
 
 
-@pytest.mark.parametrize("lines", blocks())
+@pytest.mark.parametrize("lines", list(blocks()))
 def test_it_says_what_the_page_says(lines, tmp_path):
     script, wanted = split(lines)
     words = set(re.findall(r"[\w-]+", script))
@@ -76,6 +82,8 @@ def test_it_says_what_the_page_says(lines, tmp_path):
         if tool in words and not is_there():
             pytest.skip(f"{tool} is not there, or not for this version")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name, text in PROGRAM.findall(PAGE.read_text()):
+        (tmp_path / name).write_text(f"# {name}\n{text}")
     # A shell of its own, with all that it starts, to be ended together.
     shell = subprocess.Popen(
         ["bash", "-c", script],
@@ -91,7 +99,8 @@ def test_it_says_what_the_page_says(lines, tmp_path):
     try:
         shell.wait(timeout=60)
     finally:
-        os.killpg(shell.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # nothing is left of it
+            os.killpg(shell.pid, signal.SIGKILL)
         output, _ = shell.communicate()
     assert shell.returncode == 0, output
     assert missing(wanted, output.splitlines()) is None, output

@@ -474,7 +474,7 @@ def test_faulthandler_shows_the_running_chain(python):
     )
     assert done.code == 0
     names = [line.rsplit(" ", 1)[1] for line in done.lines if "File" in line]
-    assert names == ["inner", "outer"]
+    assert names == ["inner", "outer", "enter", "<module>"]
 
 
 def test_deep_use_is_given_back(python):

@@ -819,7 +819,7 @@ def test_the_example_for_other_tools_finds_the_same(start):
 
 
 def test_the_page_explains_each_entry(start):
-    page = (Path(__file__).parents[2] / "docs" / "debugging-outside.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "debugging.md").read_text()
     (found,) = table.tables(Process(start(STATES).pid))
     assert [name for name in found if f"`{name}`" not in page] == []
 

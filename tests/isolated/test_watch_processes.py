@@ -2,9 +2,7 @@
 
 import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -356,43 +354,3 @@ def test_each_interpreter_watches_its_own_threads_and_ends_with_it(python):
             "0" if sys.version_info < (3, 12) else "2",
         ],
     )
-
-
-# --- the page -------------------------------------------------------------------------
-
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/debugging-watch.md").read_text()
-PROGRAMS = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL))
-COMMANDS = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-
-
-def pattern(shown):
-    """What matches the output: numbers differ, and what is left out is anything."""
-    text = re.escape(shown).replace(r"\ \ \[\.\.\.\]", ".*")
-    text = text.replace(r"\[\.\.\.\]", ".*")
-    text = re.sub(r'"(\w+)\\.py"', r'".*\1\\.py"', text)
-    return re.sub(r"\d+(\\\.\d+)?(e\\\+\d+)?", r"[\\d.e+]+", text)
-
-
-@pytest.mark.parametrize("block", COMMANDS, ids=lambda block: block.split("\n")[0][2:])
-def test_page_shows_what_its_commands_print(block, tmp_path):
-    *commands, shown = re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:]
-    command = commands[-1]
-    if "crawl.py" in command:
-        pytest.importorskip("gevent", reason="gevent is not there for this Python")
-    for name, text in PROGRAMS.items():
-        (tmp_path / name).write_text(f"# {name}\n{text}")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    bin = Path(sys.executable).parent
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-        env=os.environ | {"PATH": f"{bin}:{os.environ['PATH']}"},
-    )
-    assert done.returncode == 0
-    assert re.fullmatch(pattern(shown), done.stdout, re.DOTALL), done.stdout

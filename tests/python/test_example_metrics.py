@@ -56,7 +56,7 @@ def test_program_prints_what_both_get():
 
 def test_a_page_shows_what_the_program_prints():
     """But for the times, which differ."""
-    page = (Path(__file__).parents[2] / "docs/debugging-watch.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/debugging.md").read_text()
     assert 'copool_chains{kind="coroutines",state="suspended"} 1000.0' in page
     assert "copool.chains {'kind': 'coroutines', 'state': 'suspended'} 1000" in page
 

@@ -2,7 +2,7 @@
 
 Nothing here uses copool's own core, so that it does not matter which version of
 it, or of Python, the process has: where things lie is in a table that the process
-carries (table.py). docs/debugging-outside.md says what is in that.
+carries (table.py). docs/debugging.md says what is in that.
 
     memory.py   bytes at an address: what processes and cores have in common
     process.py  a live process; permissions
