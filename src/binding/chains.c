@@ -441,7 +441,7 @@ note_thread(struct chains *c, struct record *r)
         t->name = peek_utf8(c->peek, r->copy.name);
     else if (t->native_id == (uint64_t)getpid()) /* no threading was there */
         t->name = peek_utf8(c->peek, "MainThread");
-    t->switches = r->copy.switches;
+    t->switches = r->copy.switches - r->copy.switches_before;
     *c->last_thread = t;
     c->last_thread = &t->next;
     c->thread_count++;

@@ -88,6 +88,7 @@ add_strands(struct entries *e)
     AT("record.started", struct thread_record, started);
     AT("record.passed", struct thread_record, passed);
     AT("record.switches", struct thread_record, switches);
+    AT("record.before", struct thread_record, switches_before);
     section_add(e, "strand.size", sizeof(struct strand));
     AT("strand.next", struct strand, next);
     AT("strand.link", struct strand, link);

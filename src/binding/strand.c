@@ -54,7 +54,7 @@ spare_pop(void)
         return NULL;
     switches = t->switches;
     memset(&t->own, 0, sizeof *t - offsetof(struct thread_record, own));
-    t->switches = switches;
+    t->switches = t->switches_before = switches;
     return t;
 }
 

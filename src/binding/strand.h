@@ -151,6 +151,7 @@ struct thread_record {
     struct strand *current;
     uint64_t switches; /* of all threads that have had the record; another
                           thread may read it */
+    uint64_t switches_before; /* of those that have had it before */
     struct cxx_thread cxx;
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */

@@ -45,7 +45,7 @@ def later(seconds, function):
 
 def dumps(text):
     """Those in it, each checked for what all of them have."""
-    found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    found = [json.loads(line) for line in text.split("\n") if line.startswith("{")]
     for dump in found:
         assert dump["version"] == 1
         shown = sum(group["count"] for group in dump["groups"])

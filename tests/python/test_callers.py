@@ -234,7 +234,7 @@ def test_a_step_is_followed_by_the_loop():
         await asyncio.sleep(0)
         plain()
 
-    copool.aio.run(main())
+    copool.aio.run(main(), foreign_greenlets=True)
     for frames in seen[:2]:
         assert frames[:2] == ["plain", "main"]
         assert "run_forever" in own(frames)
@@ -256,7 +256,7 @@ def test_a_chain_that_waits_ends_with_its_task():
         await task
         return functions(frame)
 
-    assert copool.aio.run(main())[:1] == ["plain"]
+    assert copool.aio.run(main(), foreign_greenlets=True)[:1] == ["plain"]
 
 
 def test_a_debugger_returns_to_the_caller():

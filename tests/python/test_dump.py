@@ -467,7 +467,9 @@ def run_tasks(coroutine, *task_names, then=lambda tasks: None, runner=None):
         await asyncio.gather(*tasks)
         return [g for g in found if g["kind"] != "thread"]
 
-    return (runner or copool.aio.run)(main())
+    if runner:
+        return runner(main())
+    return copool.aio.run(main(), foreign_greenlets=True)
 
 
 def test_task_in_a_plain_await():

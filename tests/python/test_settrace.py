@@ -101,7 +101,7 @@ def test_awaited_chains(events):
         await task
         return task.get_coro()
 
-    bridge = copool.aio.run(main())
+    bridge = copool.aio.run(main(), foreign_greenlets=True)
     its = [event for event in events if bridge in event]
     assert its == 3 * [("switch", None, bridge), ("switch", bridge, None)]
 
@@ -219,7 +219,10 @@ def test_an_error_before_a_step_of_a_task():
         results = await asyncio.gather(*tasks, return_exceptions=True)
         return [type(result) for result in results]
 
-    assert copool.aio.run(main()) == [ZeroDivisionError, type(None)]
+    assert copool.aio.run(main(), foreign_greenlets=True) == [
+        ZeroDivisionError,
+        type(None),
+    ]
 
 
 def test_it_may_switch_itself():

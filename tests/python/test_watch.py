@@ -213,7 +213,7 @@ def test_task_that_holds_the_loop_has_its_name(holds):
         await asyncio.sleep(0)
         block()
 
-    copool.aio.run(main())
+    copool.aio.run(main(), foreign_greenlets=True)
     hold = holds.next()
     assert (hold.kind, hold.name) == ("task", "worker 7")
     assert names(hold.frames) == [work.__qualname__, "block"]
@@ -224,7 +224,7 @@ def test_coroutine_in_a_task(holds):
     async def main():
         Coroutine(block, name="inner").enter()
 
-    copool.aio.run(main())
+    copool.aio.run(main(), foreign_greenlets=True)
     hold = holds.next()
     assert (hold.name, len(hold.inside)) == ("inner", 1)
     assert hold.inside[0].startswith("task 'Task-")
@@ -322,7 +322,7 @@ def test_loop_that_is_idle_is_not_told_of(patient):
     async def main():
         await asyncio.sleep(2 * LONG)
 
-    copool.aio.run(main())
+    copool.aio.run(main(), foreign_greenlets=True)
     asyncio.run(main())
     Coroutine(block, name="after").enter(2 * LONG)
     assert patient.next().name == "after"
@@ -561,7 +561,7 @@ def test_awaited_chains_are_counted_with_a_stack_and_without():
         event.set()
         await asyncio.gather(*tasks)
 
-    copool.aio.run(main())
+    copool.aio.run(main(), foreign_greenlets=True)
     assert seen == [Counts(1, 0, 3), Counts(0, 1, 3)]
     assert chains().awaited == Counts(0, 0, 0)
 

@@ -52,7 +52,8 @@ class _Record:
         if not name and native == memory.own_pid():
             name = "MainThread"  # threading was not imported yet
         ident = memory.word(address + table["record.ident"])
-        self.thread = Thread(name, ident, native, self.look()[1])
+        before = memory.word(address + table["record.before"])
+        self.thread = Thread(name, ident, native, self.look()[1] - before)
 
     def look(self) -> tuple[int, int]:
         """Return who runs, and how often that has changed; `last` stays the same."""
