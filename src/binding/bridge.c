@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "call_graph.h"
 #include "chains.h"
 #include "module.h"
 #include "section.h"
@@ -276,6 +277,13 @@ hide_from_collector(Bridge *self, bool hide)
         tstate_set_finalized(self->target, hide);
 }
 
+/* asyncio's tools see what it drives, unless it waits in await_(). */
+static void
+show_target(Bridge *self)
+{
+    tstate_show(&self->shown, self->drives ? self->target : NULL);
+}
+
 /* What follows a step; value is NULL if an exception is set. */
 static void
 step_done(Bridge *self, struct strand *s, PyObject *value)
@@ -406,6 +414,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
         unused = follow_driver(self, t->ts->context);
     self->top = NULL;
     self->awaited = NULL;
+    show_target(self);
     hide_from_collector(self, false);
     entered(t, self, s);
     value = strand_resume(t, top, value);
@@ -820,6 +829,7 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     self->top = t->current;
     self->awaited = it;
     self->stack_end = stack_end;
+    tstate_show_wait(&self->shown, t->ts, &s->root, it);
     *value = strand_switch(t, caller, *value);
     *value = strand_tidy(t->current, *value);
     return true;
@@ -900,6 +910,7 @@ forget(PyObject *face)
         return; /* parked */
     self->strand = self->top = NULL;
     self->state = FINISHED;
+    tstate_shown_clear(&self->shown);
 }
 
 static PyObject *
@@ -941,22 +952,30 @@ get_from_coroutine(PyObject *op, void *name)
     Py_RETURN_NONE;
 }
 
-/* The innermost frame of a chain that waits in await_(); NULL, maybe with an
- * exception set, if it does not. */
-static PyFrameObject *
-waiting_frame(const Bridge *self)
+/* What a call graph shows of it while it waits in await_(). False, maybe with
+ * an exception set, if it doesn't. */
+static bool
+get_graph(const Bridge *self, struct call_graph *graph)
 {
-    if (!self->top)
-        return NULL;
-    return tstate_frame(&self->top->slice, &self->strand->root);
+    return self->top && call_graph_get(graph, self);
 }
 
 static PyObject *
 get_frame(PyObject *op, void *Py_UNUSED(closure))
 {
     Bridge *self = (Bridge *)op;
-    PyFrameObject *frame = waiting_frame(self);
+    int is_stack = self->top ? call_graph_is_stack() : 0;
+    PyFrameObject *frame = NULL;
+    struct call_graph graph;
 
+    if (is_stack < 0)
+        return NULL;
+    if (is_stack) {
+        frame = tstate_frame(&self->top->slice, &self->strand->root);
+    } else if (get_graph(self, &graph)) {
+        frame = (PyFrameObject *)Py_XNewRef(graph.outermost);
+        call_graph_clear(&graph);
+    }
     if (frame || PyErr_Occurred())
         return (PyObject *)frame;
     return get_from_coroutine(op, "cr_frame");
@@ -969,25 +988,32 @@ static PyObject *
 get_code(PyObject *op, void *Py_UNUSED(closure))
 {
     Bridge *self = (Bridge *)op;
-    PyFrameObject *frame = waiting_frame(self);
-    PyObject *code;
+    struct call_graph graph;
+    PyObject *code = NULL;
 
-    if (!frame && PyErr_Occurred())
-        return NULL;
-    if (!frame)
-        return get_from_target(op, self->drives ? "cr_code" : "__code__");
-    code = (PyObject *)PyFrame_GetCode(frame);
-    Py_DECREF(frame);
-    return code;
+    if (get_graph(self, &graph)) {
+        if (graph.outermost)
+            code = (PyObject *)PyFrame_GetCode(graph.outermost);
+        call_graph_clear(&graph);
+    }
+    if (code || PyErr_Occurred())
+        return code;
+    return get_from_target(op, self->drives ? "cr_code" : "__code__");
 }
 
 static PyObject *
 get_awaited(PyObject *op, void *Py_UNUSED(closure))
 {
-    Bridge *self = (Bridge *)op;
+    struct call_graph graph;
+    PyObject *awaited;
 
-    if (self->top)
-        return Py_NewRef(self->awaited);
+    if (get_graph((Bridge *)op, &graph)) {
+        awaited = Py_NewRef(graph.awaited);
+        call_graph_clear(&graph);
+        return awaited;
+    }
+    if (PyErr_Occurred())
+        return NULL;
     return get_from_coroutine(op, "cr_await");
 }
 
@@ -1093,6 +1119,7 @@ alloc(struct thread_record *t, PyObject *target)
             label_free(&label);
             return NULL;
         }
+        tstate_shown_init(&self->shown, &self->ended);
     }
     self->label = label;
     self->link = &state->bridges;
@@ -1108,6 +1135,7 @@ alloc(struct thread_record *t, PyObject *target)
     self->atomic = 0;
     self->state = CREATED;
     self->drives = self->closing = self->finalized = false;
+    tstate_show(&self->shown, NULL);
     return self;
 }
 
@@ -1147,6 +1175,7 @@ bridge_clear(PyObject *op)
         Py_CLEAR(self->target);
         Py_CLEAR(self->args);
         self->state = FINISHED;
+        tstate_shown_clear(&self->shown);
     }
     return 0;
 }
@@ -1196,6 +1225,7 @@ bridge_dealloc(PyObject *op)
     Py_CLEAR(self->args);
     Py_CLEAR(self->names);
     Py_CLEAR(self->task);
+    tstate_shown_clear(&self->shown);
     if (CO_UNLIKELY(self->label != NULL))
         label_free(&self->label);
     *self->link = self->next;
@@ -1274,6 +1304,7 @@ core_bridge(PyObject *module, PyObject *coroutine)
     if (CO_UNLIKELY(!self))
         return NULL;
     self->drives = true;
+    show_target(self);
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -1339,9 +1370,9 @@ static PyGetSetDef getset[] = {
     {"cr_code", get_code, NULL, NULL, NULL},
     {"cr_origin", get_from_coroutine, NULL, NULL, "cr_origin"},
     {"cr_frame", get_frame, NULL,
-     PyDoc_STR("The frame that has called await_(), else the coroutine's."),
-     NULL},
-    {"cr_await", get_awaited, NULL, PyDoc_STR("What it waits for, or None."),
+     PyDoc_STR("The outermost frame of the call, or the coroutine's."), NULL},
+    {"cr_await", get_awaited, NULL,
+     PyDoc_STR("What that waits for, or None: in await_() the next call."),
      NULL},
     {"cr_running", get_running, NULL, NULL, NULL},
     {"cr_suspended", get_suspended, NULL, NULL, NULL},
@@ -1474,8 +1505,10 @@ bridge_init(PyObject *module, struct module_state *state)
 
     if (!type)
         return -1;
-    state->bridge_type = (PyTypeObject *)type;
-    if (PyModule_AddType(module, state->bridge_type) < 0)
+    state->bridge_type = call_graph_type((PyTypeObject *)type);
+    if (!state->bridge_type ||
+        PyModule_AddObjectRef(module, "Bridge",
+                              (PyObject *)state->bridge_type) < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -13,10 +13,16 @@ enum bridge_step { CALL, SEND, THROW, CLOSE };
 
 typedef struct bridge {
     PyObject_HEAD
+    struct tstate_shown shown; /* to asyncio's tools */
     PyObject *target; /* the function to call, NULL once it has ended; or the
                          coroutine to drive */
     PyObject *args;   /* of the call, a tuple; or NULL */
     PyObject *names;  /* of those by keyword, which come last; or NULL */
+    bool drives;      /* a coroutine, rather than calling a function */
+    bool closing;     /* await_() must not wait */
+    bool collecting;  /* only valid while entered: garbage, since before */
+    struct tstate_ended ended;
+    bool finalized; /* tp_finalize was called, which is once */
     PyObject *weakrefs;
     PyObject *sent;    /* only valid while a step begins: its value, or NULL */
     PyObject *awaited; /* owned by await_(); only valid with top */
@@ -33,10 +39,8 @@ typedef struct bridge {
     enum face_state state;
     enum bridge_step step; /* what the strand does or will do */
     PySendResult outcome;  /* of the last step */
-    bool drives;           /* a coroutine, rather than calling a function */
-    bool closing;          /* await_() must not wait */
-    bool collecting;       /* only valid while entered: garbage, since before */
-    bool finalized;        /* tp_finalize was called, which is once */
 } Bridge;
+
+TSTATE_ASSERT_SHOWN(Bridge, shown, ended);
 
 #endif

@@ -119,6 +119,7 @@ share(PyObject *module, PyObject *first)
     *state = *(struct module_state *)PyModule_GetState(first);
     Py_INCREF(state->coroutine_type);
     Py_INCREF(state->bridge_type);
+    Py_INCREF(state->call_type);
     Py_INCREF(state->coroutine_error);
     Py_INCREF(state->coroutine_exit);
     Py_INCREF(state->pool_exhausted);
@@ -141,8 +142,8 @@ module_exec(PyObject *module)
         return -1;
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
-        blocks_init(module, state) < 0 || follow_init(module) < 0 ||
-        greenlet_module_init(module, state) < 0 ||
+        call_graph_init(module, state) < 0 || blocks_init(module, state) < 0 ||
+        follow_init(module) < 0 || greenlet_module_init(module, state) < 0 ||
         overflow_init(module, state) < 0 || tell_init(module) < 0 ||
         dump_init(module) < 0 || thread_stack_init(module) < 0 ||
         watch_init(module) < 0 || census_init(module) < 0 ||
@@ -163,6 +164,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
 
     Py_VISIT(state->coroutine_type);
     Py_VISIT(state->bridge_type);
+    Py_VISIT(state->call_type);
     Py_VISIT(state->coroutine_error);
     Py_VISIT(state->coroutine_exit);
     Py_VISIT(state->pool_exhausted);
@@ -176,6 +178,7 @@ module_clear(PyObject *module)
 
     Py_CLEAR(state->coroutine_type);
     Py_CLEAR(state->bridge_type);
+    Py_CLEAR(state->call_type);
     Py_CLEAR(state->coroutine_error);
     Py_CLEAR(state->coroutine_exit);
     Py_CLEAR(state->pool_exhausted);

@@ -11,6 +11,7 @@
 /* Each adds types or functions to the module; -1 with an exception set. */
 int coroutine_init(PyObject *module, struct module_state *state);
 int bridge_init(PyObject *module, struct module_state *state);
+int call_graph_init(PyObject *module, struct module_state *state);
 int blocks_init(PyObject *module, struct module_state *state);
 int follow_init(PyObject *module);
 int greenlet_module_init(PyObject *module, struct module_state *state);

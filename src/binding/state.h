@@ -11,6 +11,7 @@
 struct module_state {
     PyTypeObject *coroutine_type;
     PyTypeObject *bridge_type;
+    PyTypeObject *call_type; /* see call_graph.c */
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;

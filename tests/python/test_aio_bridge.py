@@ -16,7 +16,7 @@ import pytest
 
 import copool
 from copool import Coroutine, CoroutineError, yield_
-from copool._core import _greenlet_names, bridge
+from copool._core import Bridge, _greenlet_names, bridge
 from copool.aio import atomic, await_, can_await, run_sync
 
 
@@ -1326,11 +1326,14 @@ def test_it_shows_where_it_waits():
     assert "created" in repr(b)
     assert b.cr_code is fn.__code__
     b.send(None)
-    assert b.cr_frame.f_code is inner.__code__
-    assert b.cr_frame.f_back.f_code is fn.__code__
-    assert b.cr_frame.f_back.f_back is None
-    assert b.cr_code is inner.__code__
-    assert b.cr_await.__name__ == "__await__"
+    assert b.cr_frame.f_code is fn.__code__
+    assert b.cr_frame.f_back is None
+    assert b.cr_code is fn.__code__
+    call = b.cr_await
+    assert call.cr_frame.f_code is inner.__code__
+    assert call.cr_frame.f_back is b.cr_frame
+    assert call.cr_code is inner.__code__
+    assert call.cr_await.__name__ == "__await__"
     assert (b.cr_running, b.cr_suspended, b.cr_origin) == (False, True, None)
     assert f"of {fn.__qualname__}, suspended" in repr(b)
     finish(b)
@@ -1338,6 +1341,69 @@ def test_it_shows_where_it_waits():
     assert "finished" in repr(b)
     with pytest.raises(AttributeError, match="no __qualname__ any more"):
         b.__qualname__  # noqa: B018
+
+
+def followed(awaited):
+    """Return what tools find that follow cr_await, and what is at the end."""
+    names = []
+    while hasattr(awaited, "cr_await"):
+        if awaited.cr_frame:
+            names.append(awaited.cr_frame.f_code.co_name)
+            assert awaited.cr_code is awaited.cr_frame.f_code
+        awaited = awaited.cr_await
+    return names, awaited
+
+
+def test_whoever_follows_what_is_awaited_sees_the_whole_chain():
+    async def main():
+        await middle()
+
+    async def middle():
+        sorted([1], key=calls)
+
+    def calls(_):
+        list(generator())
+
+    def generator():
+        yield Coroutine(enters).enter()
+
+    def enters():
+        await_(inner())
+
+    async def inner():
+        await run_sync(leaf)
+
+    def leaf():
+        await_(step)
+
+    step = Step()
+    b = bridge(main())
+    assert followed(b) == (["main"], None)
+    b.send(None)
+    names, end = followed(b)
+    assert names == [
+        *("main", "middle", "calls", "generator", "enters", "inner", "leaf")
+    ]
+    assert end.__name__ == "__await__"
+    finish(b)
+
+
+def test_a_chain_without_a_frame_shows_what_it_awaits():
+    b = run_sync(await_, Step())
+    b.send(None)
+    assert b.cr_frame is None
+    assert b.cr_await.__name__ == "__await__"
+    assert b.__name__ == "await_"
+    finish(b)
+
+
+def test_its_type_has_the_name_of_the_library():
+    kind = Bridge
+    assert (kind.__name__, kind.__qualname__) == ("Bridge", "Bridge")
+    assert kind.__module__ == "copool.aio"
+    assert repr(kind) == "<class 'copool.aio.Bridge'>"
+    with pytest.raises(TypeError):
+        kind.x = 1
 
 
 def test_one_that_drives_shows_its_coroutine():

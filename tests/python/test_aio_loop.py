@@ -728,6 +728,125 @@ def test_the_stack_of_a_task_shows_the_plain_functions_it_waits_in(run):
     assert run(main()) == (names, names)
 
 
+needs_call_graphs = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="call graphs are new in 3.14"
+)
+
+
+def graph(task):
+    """Return the call graph of a task, but for what no two runs have alike."""
+    return re.sub("Task-[0-9]+|id=0x[0-9a-f]+", "", asyncio.format_call_graph(task))
+
+
+def calls(task):
+    """Return the functions in its own stack."""
+    return re.findall(r"in (.*)\(\)", graph(task).split("+ Awaited by")[0])
+
+
+@needs_call_graphs
+def test_the_call_graph_of_a_plain_await_is_as_without_it(run, plain_run):
+    async def waiter():
+        await middle()
+
+    async def middle():
+        await event.wait()
+
+    async def outer():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waiter(), name="of a group")
+            await asyncio.gather(waiter(), middle())
+
+    async def blocks():
+        graphs.append(graph(None))
+        graphs.append(graph(asyncio.current_task()))
+
+    async def main():
+        nonlocal event
+        event = asyncio.Event()
+        created = asyncio.create_task(waiter())
+        graphs.append(graph(created))
+        tasks = [created, asyncio.create_task(outer())]
+        await later()
+        graphs.extend(map(graph, asyncio.all_tasks() - {asyncio.current_task()}))
+        await asyncio.create_task(blocks())
+        event.set()
+        await asyncio.gather(*tasks)
+        graphs.append(graph(created))
+
+    event, graphs = None, []
+    run(main())
+    mine = sorted(graphs)
+    graphs.clear()
+    plain_run(main())
+    assert mine == sorted(graphs)
+
+
+@needs_call_graphs
+def test_the_call_graph_of_a_chain_shows_all_its_calls(run):
+    async def main():
+        def outer():
+            sorted([1], key=lambda _: inner())
+
+        def inner():
+            await_(event.wait())
+
+        async def child():
+            outer()
+
+        async def waits():
+            await task
+
+        async def calls_function():
+            await run_sync(outer)
+
+        event = asyncio.Event()
+        task = asyncio.create_task(child())
+        others = [asyncio.create_task(waits()), asyncio.create_task(calls_function())]
+        await later()
+        await later()
+        seen = [calls(task), calls(others[1]), "waits()" in graph(task)]
+        captured = asyncio.capture_call_graph(task)
+        seen.append([entry.frame.f_code.co_name for entry in captured.call_stack])
+        seen.append(len(asyncio.capture_call_graph(task, limit=2).call_stack))
+        event.set()
+        await asyncio.gather(task, *others)
+        return seen
+
+    where = "test_the_call_graph_of_a_chain_shows_all_its_calls.<locals>.main.<locals>."
+    below = [f"{where}inner", f"{where}outer.<locals>.<lambda>", f"{where}outer"]
+    assert run(main()) == [
+        ["async Event.wait", *below, f"async {where}child"],
+        ["async Event.wait", *below, f"async {where}calls_function"],
+        True,
+        ["wait", "inner", "<lambda>", "outer", "child"],
+        2,
+    ]
+
+
+@needs_call_graphs
+def test_the_call_graph_of_a_task_that_runs_ends_with_it(run):
+    async def main():
+        def outer():
+            inner()
+
+        def inner():
+            await_(later())
+            seen.append(calls(None))
+
+        seen = []
+        outer()
+        return seen
+
+    where = "test_the_call_graph_of_a_task_that_runs_ends_with_it.<locals>.main"
+    assert run(main()) == [
+        [
+            *("graph", "calls"),
+            *(f"{where}.<locals>.inner", f"{where}.<locals>.outer"),
+            f"async {where}",
+        ]
+    ]
+
+
 # --- the end ---
 
 
