@@ -6,6 +6,7 @@ the same in their own language; `copool ps` is the whole of it.
 python examples/walk_section.py PID
 """
 
+import os
 import re
 import struct
 import sys
@@ -14,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 pid = int(sys.argv[1])
-memory = open(f"/proc/{pid}/mem", "rb", 0)  # noqa: SIM115
+memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
 
 
 def read(address: int, size: int) -> bytes:
-    memory.seek(address)
-    return memory.read(size)
+    return os.pread(memory, size, address)
 
 
 def word(address: int) -> int:

@@ -136,6 +136,9 @@ def main(command: Command, argv: Sequence[str]) -> int:
     except BrokenPipeError:  # as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
+    finally:
+        if memory:
+            memory.close()
 
 
 def run(command: Command, memory: Process | Core, options: argparse.Namespace) -> int:

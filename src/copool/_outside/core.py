@@ -32,17 +32,20 @@ class Core(Memory):
         self._program = ""
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115
-            self._size = os.fstat(self._file.fileno()).st_size
-            self._elf = Elf(self._file)
         except OSError as error:
             raise OutsideError(f"{path}: {error.strerror}") from None
-        except ElfError as error:
-            raise OutsideError(f"{path} {error}") from None
-        if self._elf.type != elf.CORE:
-            raise OutsideError(f"{path} is no core but a program or a library")
         try:
+            self._fd = self._file.fileno()
+            self._size = os.fstat(self._fd).st_size
+            self._elf = Elf(self._file)
+            if self._elf.type != elf.CORE:
+                raise ElfError("is no core but a program or a library")
             self._load()
+        except OSError as error:
+            self.close()
+            raise OutsideError(f"{path}: {error.strerror}") from None
         except (ElfError, struct.error) as error:
+            self.close()
             raise OutsideError(f"{path} {error}") from None
 
     def command(self) -> str:
@@ -60,7 +63,7 @@ class Core(Memory):
 
     def seconds_of_day(self) -> float:
         """Return when the core was written."""
-        return os.fstat(self._file.fileno()).st_mtime
+        return os.fstat(self._fd).st_mtime
 
     def check_alive(self) -> None:
         """Nothing changes here any more."""
@@ -151,7 +154,7 @@ class Core(Memory):
             raise BadAddress
         at = address - segment.address
         size = min(size, segment.in_file - at)
-        found = os.pread(self._file.fileno(), size, segment.offset + at)
+        found = os.pread(self._fd, size, segment.offset + at)
         if not found:
             raise BadAddress
         return found

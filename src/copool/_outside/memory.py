@@ -79,6 +79,12 @@ class Memory(ABC):
 
     name: str  # what is read, for messages
     pid: int
+    _file: BinaryIO | None = None  # that is read from, if it is one
+
+    def close(self) -> None:
+        """Close the file that is read from; nothing can be read any more."""
+        if self._file:
+            self._file.close()
 
     @abstractmethod
     def read_some(self, address: int, size: int) -> bytes:

@@ -168,7 +168,7 @@ class Process(Memory):
             raise OutsideError(self._denied()) from None
         except OSError:
             raise self._gone() from None
-        self._file = os.fdopen(file, "rb", buffering=0)  # to be closed with us
+        self._file = os.fdopen(file, "rb", buffering=0)
 
         def read(address: int, size: int) -> bytes:
             try:
