@@ -10,8 +10,8 @@ PYTHON := $(shell for python in $(PYTHONS); do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		>/dev/null 2>&1 && echo $$python && break; done)
 endif
-VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c \
-	'import sys; print("%d.%d.%d" % sys.version_info[:3] + sys.abiflags)' 2>/dev/null))
+PRINT_VERSION := import sys; print("%d.%d.%d" % sys.version_info[:3] + sys.abiflags)
+VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c '$(PRINT_VERSION)' 2>/dev/null))
 
 VENV := .venv/$(VERSION)
 BUILD := build/$(VERSION)
@@ -195,14 +195,16 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 	| sort -u -k1,1 | cut -d' ' -f2)
 
 # Every test with the newest of them; with the others all but those of programs
-# around the library, which are a third of the time.
+# around the library, which are a third of the time. Their processes are looked at
+# by the newest.
 AROUND := bench demo example stress
-TEST_FOUND = for python in $(FOUND); do \
+TEST_FOUND = others=; for python in $(FOUND); do \
 	case $$python in \
-		$(lastword $(FOUND))) without=;; \
+		$(lastword $(FOUND))) without=; export COPOOL_OTHER_PYTHONS="$$others";; \
 		*) without="$(AROUND:%=--ignore-glob='*_%*.py')";; \
 	esac; \
 	$(MAKE) --no-print-directory test PYTHON=$$python ARGS="$$without"; \
+	others="$$others $(CURDIR)/.venv/$$($$python -c '$(PRINT_VERSION)')/bin/python"; \
 done
 
 # What ci does, as far as it measures no time, goes two at a time and the longest
