@@ -81,11 +81,12 @@ reverse(struct chains *c, size_t from)
     }
 }
 
-/* From that frame to the one that is `end`. False if it ends with the frames of
- * another chain, which it does where that has been left and this one has not
- * been loaded yet. */
+/* From that frame to the one that is `end`, which must be there if the chain
+ * hangs from one. False if it ends with the frames of another chain, which it
+ * does where that has been left and this one has not been loaded yet. */
 static bool
-push_frames(struct chains *c, uintptr_t at, uintptr_t end, bool skips)
+push_frames(struct chains *c, uintptr_t at, uintptr_t end, bool hangs,
+            bool skips)
 {
     struct peek_frame frame;
     size_t before = c->chain.depth;
@@ -93,7 +94,7 @@ push_frames(struct chains *c, uintptr_t at, uintptr_t end, bool skips)
     for (int n = 0; at && at != end && n < MOST_FRAMES; n++) {
         if (!peek_frame(c->peek, &frame, at))
             break;
-        if (frame.is_root) {
+        if (frame.is_root || (hangs && !frame.previous)) {
             c->chain.depth = before;
             c->chain.is_deeper = false;
             return false;
@@ -119,7 +120,8 @@ end_of(uintptr_t strand)
 static void
 push_rested(struct chains *c, uintptr_t at, const struct strand *s)
 {
-    (void)push_frames(c, peek_rested(c->peek, &s->slice), end_of(at), false);
+    (void)push_frames(c, peek_rested(c->peek, &s->slice), end_of(at), false,
+                      false);
 }
 
 static const struct place *
@@ -318,11 +320,11 @@ note_rest(struct chains *c, const struct record *r, const struct strand *s)
 
 static void
 push_running(struct chains *c, const struct record *r, uintptr_t at,
-             const struct strand *s)
+             const struct strand *s, bool hangs)
 {
     uintptr_t ts = (uintptr_t)r->copy.ts;
 
-    if (!push_frames(c, peek_running(c->peek, ts), end_of(at),
+    if (!push_frames(c, peek_running(c->peek, ts), end_of(at), hangs,
                      ts == c->ts_here))
         push_rested(c, at, s);
 }
@@ -342,7 +344,8 @@ show(struct chains *c, const struct record *r, uintptr_t at,
     start(c, state, (int)ops.kind, (uintptr_t)s->face);
     c->chain.thread = r->thread;
     if (state == CHAIN_RUNNING) {
-        push_running(c, r, at, s);
+        push_running(c, r, at, s,
+                     ops.kind == FACE_COROUTINE || ops.kind == FACE_BRIDGE);
     } else {
         push_awaited_by(c, at, s);
         push_rested(c, at, s);

@@ -69,17 +69,22 @@ class Frames:
         self._yields_from: dict[int, bool] = {}
         self._word = struct.Struct("<Q").unpack_from
 
-    def chain(self, frame: int, root: int, window: Window) -> tuple[Line, ...]:
+    def chain(
+        self, frame: int, root: int, window: Window, *, hangs: bool = False
+    ) -> tuple[Line, ...]:
         """Return the lines of a chain from the innermost on.
 
-        It ends before the frame `root`, or with the last. Raises BadAddress if the
-        chain is none, as it may be if it runs meanwhile.
+        It ends before the frame `root`, or with the last, which it must not if it
+        hangs from that. Raises BadAddress if the chain is none, as it may be if it
+        runs meanwhile.
         """
         lines: list[Line] = []
         word, known = self._word, self._lines
         for _ in range(_MOST):
-            if not frame or frame == root:
+            if frame == root or not (frame or hangs):
                 return tuple(lines)
+            if not frame:
+                raise BadAddress  # of the one that was left just now
             data, at = window.at(frame, self._size)
             owner = data[at + self._owner_at]
             if owner in self._owners:

@@ -231,7 +231,12 @@ class Reader:
         else:
             awaited = self._awaited_below(strand, face, kind, caller)
             frame = self._frame(strand)
-        lines = self._frames.chain(frame, strand + self._root_at, self._window)
+        lines = self._frames.chain(
+            frame,
+            strand + self._root_at,
+            self._window,
+            hangs=strand == current and kind in ("coroutine", "awaited"),
+        )
         chain = Chain(kind, state, record.thread, awaited + lines, face)
         if state == "suspended" and record.notes_times and rest & self._rest_times:
             chain.age = self._memory.seconds_since(since) if since else None
