@@ -495,6 +495,16 @@ strand_leave(struct strand *s, struct strand *to, void *value)
     ctx_leave(&s->ctx, &to->ctx, value, ARCH_READ_CONTROL);
 }
 
+/* CPython 3.11 and 3.12 lose an exception that passes through a frame if there
+ * is no memory for what that needs to be kept. */
+static void
+take_error(struct thread_record *t)
+{
+    if (CO_UNLIKELY(!PyErr_Occurred()))
+        PyErr_NoMemory();
+    error_take(&t->error);
+}
+
 /* The bottom of the stack. */
 void
 strand_main(void *value)
@@ -506,7 +516,7 @@ strand_main(void *value)
     STRAND_ARRIVE(s);
     result = call(start);
     if (CO_UNLIKELY(!result))
-        error_take(&s->thread->error);
+        take_error(s->thread);
     strand_leave(s, s->caller, result);
 }
 
@@ -530,7 +540,7 @@ strand_main_told(void *value)
             strand_call_drop(&call);
     }
     if (!result)
-        error_take(&s->thread->error);
+        take_error(s->thread);
     strand_leave(s, s->caller, result);
 }
 

@@ -740,6 +740,13 @@ OF_CPYTHON = (
     "Missing frame when calling trace function",
 )
 """Parts of errors by which CPython says that there was no memory."""
+if sys.version_info < (3, 13):
+    # An exception passes through a frame, and there is no memory for what is kept of
+    # it: with this CPython calls of plain functions end in the same.
+    OF_CPYTHON += (
+        "error return without exception set",
+        "returned NULL without setting an exception",
+    )
 
 
 def attempt(library, program, n, mode, expected, kept):
