@@ -1,5 +1,6 @@
 """`copool ps` and `copool dump` on processes that know nothing of them."""
 
+import io
 import json
 import os
 import pwd
@@ -822,6 +823,21 @@ def test_the_page_explains_each_entry(start):
     page = (Path(__file__).parents[2] / "docs" / "debugging.md").read_text()
     (found,) = table.tables(Process(start(STATES).pid))
     assert [name for name in found if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("columns", [60, 100, 200])
+def test_the_live_table_cuts_off_calls_and_nothing_else(columns, start):
+    console_of = pytest.importorskip("rich.console")
+    from copool._outside.live import _drawn
+
+    (report,) = cli.look(Process(start(STATES).pid), None, None)
+    console = console_of.Console(width=columns, file=io.StringIO())
+    console.print(_drawn(report, columns))
+    lines = console.file.getvalue().splitlines()
+    while lines[0].split()[:4] != ["COUNT", "KIND", "STATE", "THREAD"]:
+        del lines[0]
+    assert lines[1].split()[:4] == ["50", "coroutine", "suspended", "MainThread"]
+    assert all(len(line) <= columns for line in lines)
 
 
 # --- what can't be read

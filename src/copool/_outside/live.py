@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -12,10 +13,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from copool._outside.report import Report
-from copool._outside.summary import TITLES, rows
+from copool._outside.summary import TITLES, as_text, rows
 
 _AROUND = 6  # lines of the screen that are not groups
 _LEAST = 5
+_GAP = 2  # between columns
+_LEAST_CALLS = 20  # characters
 
 
 def show(
@@ -28,21 +31,21 @@ def show(
     """
     console = Console(highlight=False)
     if not console.is_terminal:
-        for drawn in _drawings(look, name, seconds, limit, lambda: None):
-            console.print(drawn, Text(""), soft_wrap=True)
-            console.file.flush()
+        for reports, foot in _looks(look, name, seconds, limit, lambda: None):
+            print(*map(as_text, reports), foot, sep="", end="\n\n", flush=True)
     with Live(console=console, auto_refresh=False, screen=True) as live:
-        for drawn in _drawings(look, name, seconds, limit, lambda: console.height):
-            live.update(drawn, refresh=True)
+        for reports, foot in _looks(look, name, seconds, limit, lambda: console.height):
+            tables = (_drawn(report, console.width) for report in reports)
+            live.update(Group(*tables, Text(foot, style="dim")), refresh=True)
 
 
-def _drawings(
+def _looks(
     look: Callable[[], list[Report]],
     name: str,
     seconds: float,
     limit: int | None,
     height: Callable[[], int | None],
-) -> Iterator[Group]:
+) -> Iterator[tuple[list[Report], str]]:
     """Yield what is to be shown; without a limit as much as the screen has room for."""
     before: dict[int, int] = {}
     last = time.monotonic()
@@ -62,7 +65,7 @@ def _drawings(
         told = _speed(before, switches, began - last) if before else ""
         took = time.monotonic() - began
         foot = f"{name}{told}, read in {took:.2f} s; Ctrl-C ends this"
-        yield Group(*map(_drawn, reports), Text(foot, style="dim"))
+        yield reports, foot
         before, last = switches, began
         time.sleep(max(seconds - took, 0.01))
 
@@ -73,18 +76,27 @@ def _speed(before: dict[int, int], now: dict[int, int], seconds: float) -> str:
     return f", {max(switches, 0) / max(seconds, 0.001):,.0f} switches/s"
 
 
-def _drawn(report: Report) -> Group:
-    table = RichTable(box=None)
-    for i, title in enumerate(TITLES):
+def _drawn(report: Report, columns: int) -> Group:
+    table = RichTable(box=None, padding=(0, _GAP, 0, 0))
+    found = rows(report)
+    widths = [max(map(cell_len, column)) for column in zip(TITLES, *found, strict=True)]
+    filled = [i for i in range(len(TITLES)) if any(row[i] for row in found)]
+    if filled:
+        # Where there is no room for all, the calls are cut off.
+        room = columns - sum(widths[i] + _GAP for i in filled[:-1]) - _GAP
+        widths[filled[-1]] = max(min(widths[filled[-1]], room), _LEAST_CALLS)
+    for i in filled:
         table.add_column(
-            title,
+            TITLES[i],
             justify="right" if i == 0 else "left",
             no_wrap=True,
             overflow="ellipsis",
+            width=widths[i],
         )
     styles = {"running": "bold green", "waiting": "yellow"}
-    for row in rows(report):
-        table.add_row(*map(escape, row), style=styles.get(row[2], ""))
+    for row in found:
+        cells = [escape(row[i]) for i in filled]
+        table.add_row(*cells, style=styles.get(row[2], ""))
     return Group(
         *(Text(line, style="bold") for line in report.first_lines()),
         table,
