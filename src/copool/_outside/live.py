@@ -18,7 +18,7 @@ from copool._outside.summary import TITLES, as_text, rows
 _AROUND = 6  # lines of the screen that are not groups
 _LEAST = 5
 _GAP = 2  # between columns
-_LEAST_CALLS = 20  # characters
+_LEAST_CALLS = 10  # characters
 
 
 def show(
