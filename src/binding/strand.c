@@ -496,12 +496,14 @@ strand_leave(struct strand *s, struct strand *to, void *value)
 }
 
 /* CPython 3.11 and 3.12 lose an exception that passes through a frame if there
- * is no memory for what that needs to be kept. */
+ * is no memory for what that needs to be kept; in calls of its own it says the
+ * same of it. */
 static void
 take_error(struct thread_record *t)
 {
     if (CO_UNLIKELY(!PyErr_Occurred()))
-        PyErr_NoMemory();
+        PyErr_SetString(PyExc_SystemError,
+                        "a call returned NULL without setting an exception");
     error_take(&t->error);
 }
 
