@@ -6,11 +6,10 @@
  *
  * Thread rule: all functions need the GIL.
  */
-#include <time.h>
-
 #include "bridge.h"
 #include "greenlet.h"
 #include "module.h"
+#include "os.h"
 
 enum { AHEAD = 4 };
 
@@ -23,15 +22,6 @@ struct census {
     uint64_t left_first; /* when the longest suspended was; 0 if none */
     bool has_times;
 };
-
-static uint64_t
-now(void)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 /* Of the interpreter's threads only: others have GILs of their own. */
 static bool
@@ -136,7 +126,8 @@ oldest(const struct census *census)
 {
     if (!census->left_first)
         Py_RETURN_NONE;
-    return PyFloat_FromDouble((double)(now() - census->left_first) / 1e9);
+    return PyFloat_FromDouble((double)(os_monotonic() - census->left_first) /
+                              1e9);
 }
 
 static PyObject *

@@ -5,12 +5,12 @@
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
-#include <time.h>
 
 #include "bridge.h"
 #include "coroutine.h"
 #include "greenlet.h"
 #include "module.h"
+#include "os.h"
 #include "tell.h"
 
 /* --- memray ------------------------------------------------------------- */
@@ -286,18 +286,10 @@ typedef struct {
 } Clock;
 
 static int64_t
-now(void)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
-static int64_t
 reading(const Clock *self)
 {
-    return self->ran + (self->started ? now() - self->started : 0);
+    return self->ran +
+           (self->started ? (int64_t)os_monotonic() - self->started : 0);
 }
 
 static PyObject *
@@ -312,7 +304,7 @@ clock_start(PyObject *op, PyObject *Py_UNUSED(ignored))
     Clock *self = (Clock *)op;
 
     if (!self->started)
-        self->started = now();
+        self->started = (int64_t)os_monotonic();
     Py_RETURN_NONE;
 }
 

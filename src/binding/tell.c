@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tell.h"
 
-#include <time.h>
-
 #include "module.h"
+#include "os.h"
 
 enum {
     TRACE = 1, /* teller->trace is called */
@@ -15,15 +14,6 @@ enum {
 bool tell_hangs_greenlets;
 
 /* --- at a switch -------------------------------------------------------- */
-
-static uint64_t
-now(void)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 /* There may be something left from an arrival after which control went away
  * again at once, for which it is told now. */
@@ -82,7 +72,7 @@ tell_arrived(struct strand *here)
     if (teller->what & HANG)
         hang_greenlet(left, here);
     if (teller->what & TIMES)
-        left->since = now();
+        left->since = os_monotonic();
     if (!(teller->what & FOLLOWERS) &&
         (!(teller->what & TRACE) || teller->telling))
         return;

@@ -22,6 +22,7 @@
 #include "coroutine.h"
 #include "greenlet.h"
 #include "module.h"
+#include "os.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -75,19 +76,14 @@ static const char capsule_name[] = "copool.watch";
 
 /* --- time --------------------------------------------------------------- */
 
+/* That this thread has had of a processor. */
 static uint64_t
-clock_ns(clockid_t clock)
+processor_time(void)
 {
     struct timespec time;
 
-    (void)clock_gettime(clock, &time);
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
-}
-
-static uint64_t
-now(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* --- without the GIL ---------------------------------------------------- */
@@ -200,7 +196,7 @@ look_at(struct stay *stay, uint64_t when, uint64_t least)
 static bool
 look(struct watch *w)
 {
-    uint64_t when = now();
+    uint64_t when = os_monotonic();
     bool found = false, wake;
 
     (void)pthread_mutex_lock(&w->lock);
@@ -233,10 +229,10 @@ look_out(void *arg)
         (void)PyThread_acquire_lock_timed(w->alarm, (long long)pause / 1000, 0);
         if (atomic_load(&w->stopping))
             break;
-        begun = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        begun = processor_time();
         if (look(w))
             PyThread_release_lock(w->work);
-        spent = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun;
+        spent = processor_time() - begun;
     }
     (void)pthread_mutex_lock(&w->lock);
     woken = w->woken;
@@ -430,7 +426,7 @@ report(struct watch *w, PyObject *to, PyObject *args)
 static void
 tell(struct watch *w)
 {
-    uint64_t when = now();
+    uint64_t when = os_monotonic();
     struct item *items;
     size_t n = collect(w, when, &items);
 
