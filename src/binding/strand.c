@@ -130,7 +130,7 @@ strand_keep_faces(bool keep)
     struct thread_record *t = atomic_load(&thread_records);
 
     for (; t; t = t->next_made) {
-        if (!t->ts || t->ts->interp != interp || !t->state)
+        if (!t->ts || t->interp != interp)
             continue;
         if (keep)
             keep_faces(t);
@@ -269,6 +269,7 @@ record_make(PyThreadState *ts, PyObject *dict)
         return NULL;
     }
     t->state = state;
+    t->interp = ts->interp;
     t->entry = strand_main;
     if (!state->notes_makers)
         keep_faces(t);
@@ -359,7 +360,7 @@ strand_hide_limits(bool hide)
     struct thread_record *t = atomic_load(&thread_records);
 
     for (; t; t = t->next_made)
-        if (t->ts && t->ts->interp == interp)
+        if (t->ts && t->interp == interp && t->current != &t->own)
             tstate_hide_limit(t->ts, &t->current->slice, hide);
 }
 
@@ -789,7 +790,7 @@ rename_version(const struct thread_record *mine, uint64_t old)
     if (version == old || TSTATE_INSISTS_ON_VERSION)
         return;
     for (; t; t = t->next_made) {
-        if (!t->ts || t->ts->interp != mine->ts->interp)
+        if (!t->ts || t->interp != mine->interp)
             continue;
         if (t->instrumentation == old)
             t->instrumentation = version;
@@ -849,7 +850,7 @@ strand_discard_unused(void)
     struct strand *s;
 
     for (; t; t = t->next_made) {
-        if (!t->ts || t->ts->interp != interp)
+        if (!t->ts || t->interp != interp)
             continue;
         for (s = t->started; s; s = s->next)
             discard_unused(s);

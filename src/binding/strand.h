@@ -165,6 +165,10 @@ struct thread_record {
     struct strand *parked;     /* and ready for another face */
     unsigned parked_count;
     struct module_state *state;       /* of the thread's interpreter */
+    const PyInterpreterState *interp; /* the same as the thread state's, which
+                                         may be gone: before 3.13 what runs very
+                                         late in a thread's end gets a record
+                                         that nobody ends */
     struct thread_record *next_spare; /* only valid when it is not in use */
     bool collecting;    /* the garbage collector works in this thread */
     struct error error; /* only valid during a switch that passes NULL */

@@ -298,7 +298,7 @@ set_everywhere(void (*set)(struct thread_record *), unsigned what, bool on)
     struct thread_record *t = atomic_load(&thread_records);
 
     for (; t; t = t->next_made) {
-        if (!t->ts || t->ts->interp != interp || !t->state)
+        if (!t->ts || t->interp != interp)
             continue;
         if (on)
             set(t);
