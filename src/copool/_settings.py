@@ -90,10 +90,10 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
                     f"the environment variable {variable} must be a whole number, "
                     f"not {text!r}"
                 ) from None
-    report = _flag(environ, "COPOOL_OVERFLOW_REPORT")
+    report = flag(environ, "COPOOL_OVERFLOW_REPORT")
     if report is not None:
         changes["overflow_report"] = report
-    callers = _flag(environ, "COPOOL_GREENLET_CALLERS")
+    callers = flag(environ, "COPOOL_GREENLET_CALLERS")
     if callers is not None:
         _core._hang_greenlets(callers)
     if changes:
@@ -114,7 +114,8 @@ def _from_environment(environ: "Mapping[str, str]") -> None:
             raise
 
 
-def _flag(environ: "Mapping[str, str]", variable: str) -> bool | None:
+def flag(environ: "Mapping[str, str]", variable: str) -> bool | None:
+    """Return what an environment variable says, None if it is not set."""
     text = environ.get(variable)
     if not text:
         return None

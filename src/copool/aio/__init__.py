@@ -19,6 +19,11 @@ from copool import _settings as _settings
 from copool._core import await_, bridge, can_await, run_sync
 from copool.aio._faces import asyncify, atomic, enter, function, iterate
 from copool.aio._loop import install, installed, run, uninstall
+from copool.aio._sqlalchemy import can_not_wait, lazy_loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from copool._core import CoroutineError as CantWait  # noqa: F401: for others
 
 __all__ = [
     "asyncify",
@@ -31,7 +36,19 @@ __all__ = [
     "install",
     "installed",
     "iterate",
+    "lazy_loads",
     "run",
     "run_sync",
     "uninstall",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Make `CantWait` when it is asked for: it is an error of SQLAlchemy's too."""
+        if name == "CantWait":
+            try:
+                return can_not_wait()
+            except ImportError:
+                pass
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
