@@ -23,7 +23,11 @@ from copool.aio._sqlalchemy import can_not_wait, lazy_loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from copool._core import CoroutineError as CantWait  # noqa: F401: for others
+    from copool._core import CoroutineError
+
+    class CantWait(CoroutineError):
+        """SQLAlchemy's MissingGreenlet, too: it would wait where a task can't."""
+
 
 __all__ = [
     "asyncify",

@@ -82,21 +82,26 @@ class _Finder:
         """Find what the other finders do, and have it adapted after its execution."""
         if name not in _MODULES:
             return None
-        for finder in sys.meta_path:
-            if finder is not self and (spec := finder.find_spec(name, path, target)):
-                # The loader itself stays: tracebacks ask it for the source.
-                loader: Any = spec.loader
-                loader.exec_module = _then_adapt(loader.exec_module)
-                return spec
+        others = (finder for finder in sys.meta_path if finder is not self)
+        for find in (getattr(finder, "find_spec", None) for finder in others):
+            if find and (spec := find(name, path, target)):
+                if hasattr(spec.loader, "exec_module"):
+                    _adapt_after(spec.loader)
+                return spec  # type: ignore[no-any-return]
         return None
 
 
-def _then_adapt(execute: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+def _adapt_after(loader: Any) -> None:
+    """Have a loader adapt what it executes; it stays, since tracebacks ask it."""
+    execute = loader.exec_module
+
     def execute_and_adapt(module: ModuleType) -> None:
         execute(module)
-        _adapt(module)
+        # A loader may be that of many modules.
+        if module.__name__ in _MODULES:
+            _adapt(module)
 
-    return execute_and_adapt
+    loader.exec_module = execute_and_adapt
 
 
 # --- the code of SQLAlchemy's functions, which runs in its module ---------------------
