@@ -38,19 +38,26 @@ add_exceptions(PyObject *module, struct module_state *state)
     return 0;
 }
 
+/* atexit.register(), a new reference. NULL with an exception set. */
+static PyObject *
+find_register(void)
+{
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *found =
+        atexit ? PyObject_GetAttrString(atexit, "register") : NULL;
+
+    Py_XDECREF(atexit);
+    return found;
+}
+
 /* So that `finally` blocks of suspended coroutines run while everything is
  * still there. */
 static int
-unwind_at_exit(PyObject *module)
+unwind_at_exit(PyObject *module, PyObject *at_exit)
 {
-    PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *unwind =
-        atexit ? PyObject_GetAttrString(module, "_unwind_all") : NULL;
-    PyObject *result = NULL;
+    PyObject *unwind = PyObject_GetAttrString(module, "_unwind_all");
+    PyObject *result = unwind ? PyObject_CallOneArg(at_exit, unwind) : NULL;
 
-    if (unwind)
-        result = PyObject_CallMethod(atexit, "register", "O", unwind);
-    Py_XDECREF(atexit);
     Py_XDECREF(unwind);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -127,19 +134,10 @@ share(PyObject *module, PyObject *first)
 }
 
 static int
-module_exec(PyObject *module)
+fill(PyObject *module, PyObject *at_exit)
 {
     struct module_state *state = PyModule_GetState(module);
-    PyObject *first;
 
-    if (!tstate_know(Py_Version, false))
-        return -1;
-    section_init();
-    first = state_module();
-    if (first)
-        return share(module, first);
-    if (PyErr_Occurred())
-        return -1;
     if (add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
         call_graph_init(module, state) < 0 || blocks_init(module, state) < 0 ||
@@ -148,13 +146,39 @@ module_exec(PyObject *module)
         dump_init(module) < 0 || thread_stack_init(module) < 0 ||
         watch_init(module) < 0 || census_init(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
-        unwind_at_exit(module) < 0 || replace_limit_setter() < 0) {
+        unwind_at_exit(module, at_exit) < 0 || replace_limit_setter() < 0) {
         /* PyType_FromModuleAndSpec() may fail without saying so. */
         if (!PyErr_Occurred())
             PyErr_NoMemory();
         return -1;
     }
     return state_set_module(module);
+}
+
+/* From the look for a first module until there is one no Python code may run: a
+ * signal handler or a finalizer that imports us, too, would be the first. */
+static int
+module_exec(PyObject *module)
+{
+    PyObject *at_exit, *first;
+    int status = -1, collects;
+
+    if (!tstate_know(Py_Version, false))
+        return -1;
+    section_init();
+    at_exit = find_register();
+    if (!at_exit)
+        return -1;
+    collects = PyGC_Disable();
+    first = state_module();
+    if (first)
+        status = share(module, first);
+    else if (!PyErr_Occurred())
+        status = fill(module, at_exit);
+    if (collects)
+        (void)PyGC_Enable();
+    Py_DECREF(at_exit);
+    return status;
 }
 
 static int
