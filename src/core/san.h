@@ -190,7 +190,12 @@ san_knows_guard_regions(void)
 {
     const char *loaded = getenv("LD_PRELOAD");
 
-    return !loaded || !strstr(loaded, "/vgpreload_");
+    while (loaded && (loaded = strstr(loaded, "/vgpreload_"))) {
+        loaded++;
+        if (strcspn(loaded, "/") >= strcspn(loaded, ": "))
+            return false; /* it is a file, not a folder */
+    }
+    return true;
 }
 
 /* A range of memory becomes a stack; returns what san_stack_gone() needs. */

@@ -3,12 +3,14 @@
  * Mappings, guards, and what runs at the end of a thread and around a fork.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "os.h"
+#include "san.h"
 #include "test.h"
 
 #ifndef PR_SET_VMA
@@ -411,6 +413,29 @@ fork_is_surrounded(void)
     EXPECT(child_exited(test_child(fork_between), 0));
 }
 
+static bool
+knows_guard_regions_with(const char *loaded)
+{
+    EXPECT_EQ(setenv("LD_PRELOAD", loaded, 1), 0);
+    return san_knows_guard_regions();
+}
+
+static void
+valgrind_is_told_by_the_name_of_a_file(void)
+{
+    const char *loaded = getenv("LD_PRELOAD");
+    char *before = loaded ? strdup(loaded) : NULL;
+
+    EXPECT(knows_guard_regions_with(""));
+    EXPECT(knows_guard_regions_with("/opt/vgpreload_core/lib.so"));
+    EXPECT(knows_guard_regions_with("/opt/vgpreload_a/b.so:/vgpreload_c/d.so"));
+    EXPECT(!knows_guard_regions_with("/opt/vgpreload_core.so"));
+    EXPECT(
+        !knows_guard_regions_with("/vgpreload_a/b.so:/vgpreload_c.so /d.so"));
+    (void)(before ? setenv("LD_PRELOAD", before, 1) : unsetenv("LD_PRELOAD"));
+    free(before);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -433,6 +458,7 @@ main(int argc, char **argv)
         TEST(hook_may_register_again_while_it_runs),
         TEST(threads_have_hooks_of_their_own),
         TEST(fork_is_surrounded),
+        TEST(valgrind_is_told_by_the_name_of_a_file),
         TESTS_END,
     };
 

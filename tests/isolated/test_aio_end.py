@@ -231,7 +231,7 @@ import asyncio, sys
 import copool.aio
 from copool.aio import await_, run_sync
 import greenlet
-if "/copool/greenlet/" in greenlet.__file__:
+if copool.greenlet.installed():
     raise ImportError("the real greenlet is needed")
 """
 

@@ -31,7 +31,7 @@ greenlet, getcurrent = map(_greenlet_names().get, ("greenlet", "getcurrent"))
 
 def is_loaded(name):
     with open("/proc/self/maps") as maps:
-        return name in maps.read()
+        return any(line.rpartition("/")[2].startswith(name) for line in maps)
 
 def has_runtime():
     return is_loaded("libstdc++")

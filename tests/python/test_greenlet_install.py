@@ -19,14 +19,16 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("COPOOL_"
 FIND = f"import sys; sys.path.insert(0, {str(PACKAGE.parents[1])!r})\n"
 INSTALL = "import copool.greenlet; copool.greenlet.install()\n"
 ONLY_STDLIB = (
-    "import sys\nsys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+    "import sys\n"
+    "sys.path[:] = [p for p in sys.path if not p.endswith('/site-packages')]\n"
 )
 # Whose greenlet an import would find. Nothing is imported for that.
 WHOSE = (
+    "import os\n"
     "from importlib.util import find_spec\n"
     "spec = find_spec('greenlet')\n"
-    "print('copool' if spec and '/copool/greenlet/_drop_in/' in spec.origin"
-    " else 'another')\n"
+    "folder = spec and os.path.basename(os.path.dirname(spec.origin))\n"
+    "print('copool' if folder == '_drop_in' else 'another')\n"
 )
 
 

@@ -15,11 +15,26 @@ from copool._outside.frames import Window
 from copool._outside.memory import Mapping, Memory, OutsideError, copies_of_core
 from copool._outside.model import Chain, Scene, Thread
 from copool._outside.objects import Code
+from copool._outside.process import _OF_PYTHON
 
 
 @pytest.mark.parametrize("module", [report, summary, table])
 def test_examples_in_docstrings(module):
     assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "is_python"),
+    [
+        ("/usr/bin/python3.12", True),
+        ("/usr/lib/libpython3.13.so.1.0", True),
+        ("/opt/x/_json.cpython-312-x86_64-linux-gnu.so", True),
+        ("/opt/x.cpython-312/lib.so", False),
+        ("/opt/python3/lib.so", False),
+    ],
+)
+def test_a_process_is_a_python_by_the_name_of_a_file(path, is_python):
+    assert bool(_OF_PYTHON.search(path)) == is_python
 
 
 def function(count=0):

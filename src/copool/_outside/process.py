@@ -37,6 +37,9 @@ _MAPPING = re.compile(
 )
 _Read = Callable[[int, int], bytes]
 
+# A file by which a process looks like a Python, in any folder.
+_OF_PYTHON = re.compile(r"/((lib)?python|[^/]*\.cpython-3)[^/]*$")
+
 
 class Process(Memory):
     """A process of this machine, as far as we may read it.
@@ -69,10 +72,7 @@ class Process(Memory):
 
     def is_python(self) -> bool:
         """Whether it looks like one, by the files that it has mapped."""
-        return any(
-            re.search(r"/(lib)?python[^/]*$|\.cpython-3", each.path)
-            for each in self._mappings
-        )
+        return any(_OF_PYTHON.search(each.path) for each in self._mappings)
 
     def mappings(self) -> list[Mapping]:
         """Return those of files when it was first looked at."""

@@ -5,6 +5,7 @@ As a program: fails unless it runs on the greenlet that the environment names.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,9 +15,10 @@ def provider() -> str:
     import greenlet
 
     maps = Path("/proc/self/maps").read_text()
+    files = re.findall(r"/([^/\n]*)/([^/.\n]*)\.[^/\n]*$", maps, re.MULTILINE)
     mapped = {
-        "greenlet": "/greenlet/_greenlet." in maps,
-        "copool": "/copool/_core." in maps
+        "greenlet": ("greenlet", "_greenlet") in files,
+        "copool": ("copool", "_core") in files
         and isinstance(greenlet.getcurrent(), greenlet.greenlet),
     }
     return " and ".join(name for name, there in mapped.items() if there) or "none"
