@@ -27,6 +27,7 @@
  */
 #include "bridge.h"
 
+#include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -238,15 +239,49 @@ entered(struct thread_record *t, Bridge *self, struct strand *s)
     assert_consistent(self);
 }
 
+/* The function in Python that a callable is, or a method of; or NULL. */
+static PyFunctionObject *
+function_of(PyObject *callable)
+{
+    if (CO_UNLIKELY(PyMethod_Check(callable)))
+        callable = PyMethod_GET_FUNCTION(callable);
+    return CO_LIKELY(PyFunction_Check(callable)) ? (PyFunctionObject *)callable
+                                                 : NULL;
+}
+
+static bool keep_names(Bridge *self);
+
+/* What a finished call was called is still asked for, and its code, as of a
+ * coroutine. The function goes, with all that it refers to. */
+static void
+forget_function(Bridge *self)
+{
+    PyObject *target = self->target, *code = NULL;
+    const PyFunctionObject *function = target ? function_of(target) : NULL;
+
+    if (CO_LIKELY(function != NULL)) {
+        const PyCodeObject *its = (const PyCodeObject *)function->func_code;
+
+        code = Py_NewRef(function->func_code);
+        if (CO_UNLIKELY(function->func_name != its->co_name ||
+                        function->func_qualname != its->co_qualname) &&
+            !keep_names(self))
+            PyErr_Clear(); /* it has those of its code then */
+    } else if (target && !keep_names(self)) {
+        PyErr_Clear();
+    }
+    self->target = code;
+    Py_XDECREF(target);
+}
+
 static void
 finish(Bridge *self)
 {
     self->state = FINISHED;
     Py_CLEAR(self->args);
     Py_CLEAR(self->names);
-    /* What a finished coroutine was called is still asked for. */
     if (!self->drives)
-        Py_CLEAR(self->target);
+        forget_function(self);
 }
 
 /* The strand has done its step and is parked or has ended. */
@@ -622,10 +657,9 @@ bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
         (void)raise_entered(self);
     else if (self->strand && self->strand->thread != t)
         (void)raise_foreign(t, self);
-    else if (self->state == FINISHED ||
-             (self->state == CREATED && !self->drives))
+    else if (self->state == CREATED && !self->drives)
         finish(self);
-    else
+    else if (self->state != FINISHED)
         (void)bridge_exit(t, self, &result);
     if (PyErr_Occurred())
         return NULL;
@@ -928,28 +962,122 @@ static const struct face_ops ops = {
 
 /* --- attributes --------------------------------------------------------- */
 
+/* What the callable is called, by which attribute of it: a new reference. May
+ * run Python code. */
 static PyObject *
-get_from_target(PyObject *op, void *name)
+callable_name(PyObject *callable, const char *attribute)
+{
+    PyObject *name;
+
+    Py_INCREF(callable); /* looking it up may end the call */
+    name = PyObject_GetAttrString(callable, attribute);
+    if (!name && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        /* Of a functools.partial, say. */
+        PyErr_Clear();
+        name = PyObject_GetAttrString((PyObject *)Py_TYPE(callable), attribute);
+    }
+    if (name && !PyUnicode_Check(name))
+        Py_SETREF(name, PyObject_Str(name));
+    Py_DECREF(callable);
+    return name;
+}
+
+static PyObject *
+get_name(PyObject *op, void *Py_UNUSED(closure))
+{
+    const Bridge *self = (const Bridge *)op;
+
+    if (!self->drives && self->label && self->label->name)
+        return Py_NewRef(self->label->name);
+    if (!self->target)
+        return PyUnicode_FromString("");
+    if (PyCode_Check(self->target))
+        return Py_NewRef(((PyCodeObject *)self->target)->co_name);
+    return callable_name(self->target, "__name__");
+}
+
+static PyObject *
+get_qualname(PyObject *op, void *Py_UNUSED(closure))
+{
+    const Bridge *self = (const Bridge *)op;
+
+    if (!self->drives && self->label && self->label->qualname)
+        return Py_NewRef(self->label->qualname);
+    if (!self->target)
+        return PyUnicode_FromString("");
+    if (PyCode_Check(self->target))
+        return Py_NewRef(((PyCodeObject *)self->target)->co_qualname);
+    return callable_name(self->target, "__qualname__");
+}
+
+/* Sets one of both, with which a coroutine is renamed. */
+static int
+set_either(PyObject *op, PyObject *name, const char *attribute,
+           bool (*set)(struct label **, PyObject *))
+{
+    Bridge *self = (Bridge *)op;
+
+    if (!name || !PyUnicode_Check(name)) {
+        PyErr_Format(PyExc_TypeError, "%s must be set to a string object",
+                     attribute);
+        return -1;
+    }
+    if (self->drives && self->target)
+        return PyObject_SetAttrString(self->target, attribute, name);
+    return set(&self->label, name) ? 0 : -1;
+}
+
+static int
+set_name(PyObject *op, PyObject *name, void *Py_UNUSED(closure))
+{
+    return set_either(op, name, "__name__", label_set_name);
+}
+
+static int
+set_qualname(PyObject *op, PyObject *name, void *Py_UNUSED(closure))
+{
+    return set_either(op, name, "__qualname__", label_set_qualname);
+}
+
+/* Those that the callable has now, and that were not set. May run Python code.
+ * False with an exception set. */
+static bool
+keep_names(Bridge *self)
+{
+    PyObject *name = get_name((PyObject *)self, NULL);
+    PyObject *qualname = name ? get_qualname((PyObject *)self, NULL) : NULL;
+    bool are = qualname && label_set_name(&self->label, name) &&
+               label_set_qualname(&self->label, qualname);
+
+    Py_XDECREF(name);
+    Py_XDECREF(qualname);
+    return are;
+}
+
+/* An attribute of the coroutine that it drives; None of a call. */
+static PyObject *
+get_from_coroutine(PyObject *op, void *name)
 {
     Bridge *self = (Bridge *)op;
     PyObject *target = self->target, *result;
 
-    if (!target) {
-        PyErr_Format(PyExc_AttributeError, "%R has no %s any more", self, name);
-        return NULL;
-    }
-    Py_INCREF(target); /* looking it up may end the call */
+    if (!self->drives || !target)
+        Py_RETURN_NONE;
+    Py_INCREF(target); /* looking it up may end it */
     result = PyObject_GetAttrString(target, name);
     Py_DECREF(target);
     return result;
 }
 
 static PyObject *
-get_from_coroutine(PyObject *op, void *name)
+get_origin(PyObject *op, void *Py_UNUSED(closure))
 {
-    if (((Bridge *)op)->drives)
-        return get_from_target(op, name);
-    Py_RETURN_NONE;
+    const Bridge *self = (const Bridge *)op;
+
+    if (self->drives)
+        return get_from_coroutine(op, "cr_origin");
+    return Py_NewRef(self->label && self->label->origin ? self->label->origin
+                                                        : Py_None);
 }
 
 /* What a call graph shows of it while it waits in await_(). False, maybe with
@@ -958,6 +1086,89 @@ static bool
 get_graph(const Bridge *self, struct call_graph *graph)
 {
     return self->top && call_graph_get(graph, self);
+}
+
+/* The code of what a call calls: a new reference, or None. */
+static PyObject *
+callable_code(const Bridge *self)
+{
+    PyObject *target = self->target;
+    const PyFunctionObject *function;
+
+    if (!target || PyCode_Check(target))
+        return Py_NewRef(target ? target : Py_None);
+    function = function_of(target);
+    return Py_NewRef(function ? function->func_code : Py_None);
+}
+
+/* The arguments of a call that has not begun, by name, as far as that can be
+ * known: a new dict. NULL with an exception set. */
+static PyObject *
+bound_arguments(const Bridge *self)
+{
+    PyObject *inspect = NULL, *bind = NULL, *bound = NULL, *all = NULL;
+    PyObject *args = self->args, *names = self->names;
+    Py_ssize_t n = args ? PyTuple_GET_SIZE(args) : 0;
+
+    if (self->state == CREATED && function_of(self->target) &&
+        (inspect = PyImport_ImportModule("inspect")) != NULL)
+        bind = PyObject_GetAttrString(inspect, "getcallargs");
+    if (bind && (all = PyTuple_New(n + 1)) != NULL) {
+        PyTuple_SET_ITEM(all, 0, Py_NewRef(self->target));
+        for (Py_ssize_t i = 0; i < n; i++)
+            PyTuple_SET_ITEM(all, i + 1, Py_NewRef(PyTuple_GET_ITEM(args, i)));
+        n += 1 - (names ? PyTuple_GET_SIZE(names) : 0);
+        bound = PyObject_Vectorcall(bind, &PyTuple_GET_ITEM(all, 0), (size_t)n,
+                                    names);
+    }
+    PyErr_Clear(); /* it can't be called with these, or they are not known */
+    Py_XDECREF(inspect);
+    Py_XDECREF(bind);
+    Py_XDECREF(all);
+    return bound && PyDict_Check(bound) ? bound : PyDict_New();
+}
+
+/* Who asks for the frame of a call takes it for finished if there is none. So
+ * there is one where it has no frame: it has not begun, or calls C code. Its
+ * line is the first one of the function. */
+static PyFrameObject *
+stand_in_frame(Bridge *self)
+{
+    PyObject *name = get_name((PyObject *)self, NULL);
+    PyObject *its = callable_code(self), *globals = PyDict_New();
+    PyObject *locals = globals ? bound_arguments(self) : NULL;
+    const char *file = "<built-in>",
+               *text = name ? PyUnicode_AsUTF8(name) : NULL;
+    PyCodeObject *code = NULL;
+    PyFrameObject *frame = NULL;
+    int line = 0;
+
+    if (PyCode_Check(its)) {
+        file = PyUnicode_AsUTF8(((PyCodeObject *)its)->co_filename);
+        line = ((PyCodeObject *)its)->co_firstlineno;
+    }
+    if (text && file && locals)
+        code = PyCode_NewEmpty(file, text, line);
+    if (code)
+        frame = PyFrame_New(tstate_get(), code, globals, locals);
+    Py_XDECREF(name);
+    Py_DECREF(its);
+    Py_XDECREF(globals);
+    Py_XDECREF(locals);
+    Py_XDECREF(code);
+    return frame;
+}
+
+/* Of a step that runs or waits for one that it has entered. */
+static PyFrameObject *
+running_frame(const Bridge *self)
+{
+    const struct strand *s = self->strand;
+
+    if (!s)
+        return NULL;
+    return tstate_outermost_frame(
+        s == s->thread->current ? s->thread->ts : NULL, &s->slice, &s->root);
 }
 
 static PyObject *
@@ -975,10 +1186,14 @@ get_frame(PyObject *op, void *Py_UNUSED(closure))
     } else if (get_graph(self, &graph)) {
         frame = (PyFrameObject *)Py_XNewRef(graph.outermost);
         call_graph_clear(&graph);
+    } else if (!PyErr_Occurred() && self->state == ENTERED && !self->drives) {
+        frame = running_frame(self);
     }
     if (frame || PyErr_Occurred())
         return (PyObject *)frame;
-    return get_from_coroutine(op, "cr_frame");
+    if (self->drives || self->state == FINISHED)
+        return get_from_coroutine(op, "cr_frame");
+    return (PyObject *)stand_in_frame(self);
 }
 
 /* That of cr_frame: asyncio takes the file from one and the line from the
@@ -998,7 +1213,8 @@ get_code(PyObject *op, void *Py_UNUSED(closure))
     }
     if (code || PyErr_Occurred())
         return code;
-    return get_from_target(op, self->drives ? "cr_code" : "__code__");
+    return self->drives ? get_from_coroutine(op, "cr_code")
+                        : callable_code(self);
 }
 
 static PyObject *
@@ -1046,15 +1262,13 @@ bridge_repr(PyObject *op)
                                          "finished"};
     Bridge *self = (Bridge *)op;
     const char *state = states[self->state];
-    PyObject *name = self->target ? get_from_target(op, "__qualname__") : NULL;
-    PyObject *text;
+    PyObject *name = get_qualname(op, NULL), *text;
 
-    PyErr_Clear();
-    text = name ? PyUnicode_FromFormat("<copool.aio.Bridge of %S, %s, at %p>",
-                                       name, state, self)
-                : PyUnicode_FromFormat("<copool.aio.Bridge, %s, at %p>", state,
-                                       self);
-    Py_XDECREF(name);
+    if (!name)
+        return NULL;
+    text = PyUnicode_FromFormat("<copool.aio.Bridge of %U, %s, at %p>", name,
+                                state, self);
+    Py_DECREF(name);
     return text;
 }
 
@@ -1180,6 +1394,52 @@ bridge_clear(PyObject *op)
     return 0;
 }
 
+/* The lines of its cr_origin, as in the warning of a coroutine: a new
+ * reference. NULL with an exception set. */
+static PyObject *
+origin_text(PyObject *origin)
+{
+    Py_ssize_t n = PyTuple_GET_SIZE(origin);
+    PyObject *list = PyList_New(0), *lines = NULL, *empty, *text = NULL;
+    PyObject *traceback = list ? PyImport_ImportModule("traceback") : NULL;
+
+    for (Py_ssize_t i = n; traceback && i-- > 0;) {
+        PyObject *call = PyTuple_GET_ITEM(origin, i);
+        PyObject *entry = Py_BuildValue(
+            "OOOO", PyTuple_GET_ITEM(call, 0), PyTuple_GET_ITEM(call, 1),
+            PyTuple_GET_ITEM(call, 2), Py_None); /* it finds the text itself */
+
+        if (!entry || PyList_Append(list, entry) < 0)
+            Py_CLEAR(traceback);
+        Py_XDECREF(entry);
+    }
+    if (traceback)
+        lines = PyObject_CallMethod(traceback, "format_list", "O", list);
+    empty = lines ? PyUnicode_FromString("") : NULL;
+    if (empty)
+        text = PyUnicode_Join(empty, lines);
+    Py_XDECREF(list);
+    Py_XDECREF(lines);
+    Py_XDECREF(empty);
+    Py_XDECREF(traceback);
+    return text;
+}
+
+static void
+warn_unawaited(Bridge *self)
+{
+    PyObject *origin = self->label ? self->label->origin : NULL;
+    PyObject *text = origin ? origin_text(origin) : PyUnicode_FromString("");
+    const char *made =
+        origin ? "\nCoroutine created at (most recent call last)\n" : "";
+
+    if (!text || PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                                  "run_sync() of %R was never awaited%s%U",
+                                  self->target, made, text) < 0)
+        PyErr_WriteUnraisable((PyObject *)self);
+    Py_XDECREF(text);
+}
+
 static void
 bridge_finalize(PyObject *op)
 {
@@ -1190,10 +1450,7 @@ bridge_finalize(PyObject *op)
     self->finalized = true;
     if (self->state == CREATED && !self->drives) {
         error_take(&saved);
-        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                             "run_sync() of %R was never awaited",
-                             self->target) < 0)
-            PyErr_WriteUnraisable(op);
+        warn_unawaited(self);
         error_restore(&saved);
     } else if (!s || self->state != SUSPENDED) {
         return;
@@ -1277,6 +1534,13 @@ core_run_sync(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
             PyTuple_SET_ITEM(self->args, i, Py_NewRef(args[1 + i]));
         self->names = Py_XNewRef(names);
     }
+    if (CO_UNLIKELY(t && t->ts->coroutine_origin_tracking_depth > 0) &&
+        !label_note_origin(&self->label,
+                           t->ts->coroutine_origin_tracking_depth)) {
+        self->state = FINISHED;
+        Py_DECREF(self);
+        return NULL;
+    }
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -1350,6 +1614,15 @@ core_can_await(PyObject *module, PyObject *Py_UNUSED(ignored))
 
 /* --- the type ----------------------------------------------------------- */
 
+/* As of a coroutine. Else the type's name would be the one that it bears for
+ * tools (call_graph.c). */
+static PyObject *
+bridge_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyErr_Format(PyExc_TypeError,
+                        "cannot pickle or copy %R: it is a call under way", op);
+}
+
 static PyMethodDef methods[] = {
     {"send", bridge_send_method, METH_O,
      PyDoc_STR("send($self, value, /)\n--\n\n"
@@ -1360,15 +1633,21 @@ static PyMethodDef methods[] = {
     {"close", bridge_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\n"
                "End it by raising GeneratorExit in it.")},
+    {"__reduce__", bridge_reduce, METH_NOARGS,
+     PyDoc_STR("Raise TypeError: it can't be pickled or copied.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("Bridge[T] is one whose result is a T, for type checkers.")},
     {NULL, NULL, 0, NULL},
 };
 
 /* The names are those of a coroutine, which asyncio shows in its messages. */
 static PyGetSetDef getset[] = {
-    {"__name__", get_from_target, NULL, NULL, "__name__"},
-    {"__qualname__", get_from_target, NULL, NULL, "__qualname__"},
+    {"__name__", get_name, set_name, NULL, NULL},
+    {"__qualname__", get_qualname, set_qualname, NULL, NULL},
     {"cr_code", get_code, NULL, NULL, NULL},
-    {"cr_origin", get_from_coroutine, NULL, NULL, "cr_origin"},
+    {"cr_origin", get_origin, NULL,
+     PyDoc_STR("Which calls it was made in, if coroutines note that, or None."),
+     NULL},
     {"cr_frame", get_frame, NULL,
      PyDoc_STR("The outermost frame of the call, or the coroutine's."), NULL},
     {"cr_await", get_awaited, NULL,
@@ -1508,7 +1787,9 @@ bridge_init(PyObject *module, struct module_state *state)
     state->bridge_type = call_graph_type((PyTypeObject *)type);
     if (!state->bridge_type ||
         PyModule_AddObjectRef(module, "Bridge",
-                              (PyObject *)state->bridge_type) < 0)
+                              (PyObject *)state->bridge_type) < 0 ||
+        PyModule_AddObjectRef(module, "BridgeType",
+                              (PyObject *)Py_TYPE(state->bridge_type)) < 0)
         return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -103,7 +103,7 @@ make_metatype(void)
         {0, NULL},
     };
     static PyType_Spec spec = {
-        .name = "copool.aio.BridgeType",
+        .name = "copool._core.BridgeType",
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
         .slots = slots,
     };
@@ -172,10 +172,12 @@ call_graph_init(PyObject *module, struct module_state *state)
         {NULL, NULL},
     };
     static PyStructSequence_Desc description = {
-        "copool.aio.Call",
+        "copool._core.Call",
         "A call in a chain that waits in await_(), for call graphs.", fields,
         3};
 
     state->call_type = PyStructSequence_NewType(&description);
-    return state->call_type ? 0 : -1;
+    if (!state->call_type)
+        return -1;
+    return PyModule_AddType(module, state->call_type);
 }

@@ -815,6 +815,8 @@ static PyMethodDef methods[] = {
      PyDoc_STR("close($self, /)\n--\n\n"
                "End the coroutine by raising CoroutineExit in it; return what "
                "it returns.")},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
+     PyDoc_STR("Coroutine[T] is one that yields a T, for type checkers.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -89,6 +89,67 @@ label_set_name(struct label **label, PyObject *name)
     return true;
 }
 
+bool
+label_set_qualname(struct label **label, PyObject *qualname)
+{
+    if (!have(label))
+        return false;
+    Py_XSETREF((*label)->qualname, Py_NewRef(qualname));
+    return true;
+}
+
+/* (file, line, function) of a frame, which it steals, at the end of the list.
+ */
+static bool
+append_call(PyObject *list, PyFrameObject *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    PyObject *call = Py_BuildValue("OiO", code->co_filename,
+                                   PyFrame_GetLineNumber(frame), code->co_name);
+    bool is = call && PyList_Append(list, call) == 0;
+
+    Py_XDECREF(call);
+    Py_DECREF(code);
+    Py_DECREF(frame);
+    return is;
+}
+
+/* A tuple, of the innermost call first. */
+static PyObject *
+calls(int depth)
+{
+    PyObject *list = PyList_New(0), *all = NULL;
+    PyFrameObject *frame = list ? PyThreadState_GetFrame(tstate_get()) : NULL;
+
+    while (frame) {
+        PyFrameObject *back = depth-- > 1 ? PyFrame_GetBack(frame) : NULL;
+
+        if (append_call(list, frame)) {
+            frame = back;
+            continue;
+        }
+        Py_XDECREF(back);
+        break;
+    }
+    if (list && !PyErr_Occurred())
+        all = PyList_AsTuple(list);
+    Py_XDECREF(list);
+    return all;
+}
+
+bool
+label_note_origin(struct label **label, int depth)
+{
+    PyObject *origin = calls(depth);
+
+    if (!origin || !have(label)) {
+        Py_XDECREF(origin);
+        return false;
+    }
+    (*label)->origin = origin;
+    return true;
+}
+
 void
 label_free(struct label **label)
 {
@@ -99,5 +160,7 @@ label_free(struct label **label)
         return;
     Py_XDECREF(l->name);
     Py_XDECREF(l->maker);
+    Py_XDECREF(l->qualname);
+    Py_XDECREF(l->origin);
     PyMem_Free(l);
 }

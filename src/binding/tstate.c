@@ -1019,6 +1019,20 @@ tstate_running_frame(PyThreadState *ts, const struct tstate_root *root)
 }
 
 PyFrameObject *
+tstate_outermost_frame(PyThreadState *ts, const struct tstate_slice *s,
+                       const struct tstate_root *root)
+{
+    struct _PyInterpreterFrame *frame = ts ? tstate_running(ts) : innermost(s);
+    struct _PyInterpreterFrame *found = NULL;
+
+    while ((frame = first_complete(frame, root)) != NULL) {
+        found = frame;
+        frame = frame->previous;
+    }
+    return frame_object(found);
+}
+
+PyFrameObject *
 tstate_frame_behind(PyThreadState *ts, const struct tstate_root *root)
 {
     struct _PyInterpreterFrame *frame = tstate_running(ts);

@@ -705,6 +705,12 @@ PyFrameObject *tstate_frame(const struct tstate_slice *slice,
 PyFrameObject *tstate_running_frame(PyThreadState *ts,
                                     const struct tstate_root *root);
 
+/* The outermost one of either: of the chain that runs in the thread of ts, or,
+ * if that is NULL, of one that is not running. */
+PyFrameObject *tstate_outermost_frame(PyThreadState *ts,
+                                      const struct tstate_slice *slice,
+                                      const struct tstate_root *root);
+
 /* The innermost of those that follow that chain's frames: of who waits for it,
  * if it hangs from these. */
 PyFrameObject *tstate_frame_behind(PyThreadState *ts,

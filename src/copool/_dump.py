@@ -1,23 +1,30 @@
 """What all coroutines, greenlets and tasks of the process are doing, as text.
 
-Programs that ask for nothing of the kind import this too, so it imports nothing.
+Programs that ask for nothing of the kind import this too, so it imports nothing that
+`copool.stats()` does not need.
 """
 
 import sys
+from typing import Any, Literal, Protocol, TypeAlias
 
 import copool._core as _core
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Literal, Protocol, TypeAlias
 
-    class Writable(Protocol):
-        def write(self, text: str, /) -> object: ...
+class Writable(Protocol):
+    """A text file, as far as dumps go."""
 
-    class HasFileno(Protocol):
-        def fileno(self) -> int: ...
+    def write(self, text: str, /) -> object:
+        """Write the text."""
 
-    Format: TypeAlias = Literal["text", "json"]
+
+class HasFileno(Protocol):
+    """A file of the system."""
+
+    def fileno(self) -> int:
+        """Return its number."""
+
+
+Format: TypeAlias = Literal["text", "json"]
 
 
 def dump(

@@ -1,24 +1,26 @@
 """Functions of `copool` that few programs call: each loads its module by then."""
 
+from copool._later import Later
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from copool._follow import Follow
-    from copool._profile import Profile
+    import copool._follow as _follow
+    import copool._profile as _profile
+else:
+    _follow, _profile = Later("copool._follow"), Later("copool._profile")
 
 
-def follow() -> "Follow":
+def follow() -> "_follow.Follow":
     """Let a tool that keeps one stack of calls follow switches, in a `with` statement.
 
     For viztracer, which is to be started before: `with VizTracer(), copool.follow():`.
     It then shows each call as often as its chain went on, for as long as it ran.
     Needs Python 3.12 and raises RuntimeError before, or if no profiler is running.
     """
-    from copool._follow import Follow
-
-    return Follow()
+    return _follow.Follow()
 
 
-def profile() -> "Profile":
+def profile() -> "_profile.Profile":
     """Return a profiler of calls that knows of switches, for a `with` statement.
 
     >>> import copool
@@ -37,6 +39,4 @@ def profile() -> "Profile":
     meanwhile. Entering it raises RuntimeError if one is running already, and
     ValueError if another profiler is.
     """
-    from copool._profile import Profile
-
-    return Profile()
+    return _profile.Profile()

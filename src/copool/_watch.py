@@ -8,21 +8,23 @@ here that gets its names and is told. The environment's watch is started by
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Literal, final
 
 import copool._core as _core
+from copool._later import Later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable
-    from traceback import FrameSummary
-    from types import CodeType, FrameType, TracebackType
-    from typing import Any
+    import traceback as _traceback
+else:
+    logging, _traceback = Later("logging"), Later("traceback")
 
-    _Face = tuple[int, Any, Any]
-    _Frame = tuple[CodeType, int, object]
+_Face = tuple[int, Any, Any]
+_Frame = tuple[CodeType, int, object]
 
 # What `seconds` may be.
 _RANGE = (0.001, 86400)
@@ -66,9 +68,9 @@ class Hold:
     """For how long at least: from when the watch saw it first until it last did."""
     over: bool
     """Whether it has switched since, and was told of before."""
-    frames: "tuple[FrameSummary, ...]"
+    frames: "tuple[_traceback.FrameSummary, ...]"
     """Its calls when it was first told of, the innermost last."""
-    callers: "tuple[FrameSummary, ...]"
+    callers: "tuple[_traceback.FrameSummary, ...]"
     """Those of who has entered it."""
 
     def __str__(self) -> str:
@@ -282,11 +284,11 @@ def _loop_of(frame: "FrameType") -> "Any":
     return None
 
 
-def _summaries(frames: "list[_Frame]") -> "tuple[FrameSummary, ...]":
-    from traceback import FrameSummary
-
+def _summaries(frames: "list[_Frame]") -> "tuple[_traceback.FrameSummary, ...]":
     return tuple(
-        FrameSummary(code.co_filename, line, code.co_qualname, lookup_line=False)
+        _traceback.FrameSummary(
+            code.co_filename, line, code.co_qualname, lookup_line=False
+        )
         for code, line, _ in reversed(frames)
     )
 

@@ -4,20 +4,37 @@ import asyncio
 import collections.abc
 import contextlib
 import contextvars
+import copy
+import functools
 import gc
+import importlib
+import inspect
+import pickle
+import re
 import signal
 import sys
 import threading
 import types
+import typing
 import warnings
 import weakref
 
 import pytest
 
 import copool
-from copool import Coroutine, CoroutineError, yield_
-from copool._core import Bridge, _greenlet_names, bridge
-from copool.aio import atomic, await_, can_await, run_sync
+import copool.greenlet
+from copool import Coroutine, CoroutineError, _core, yield_
+from copool._core import _greenlet_names
+from copool.aio import (
+    Bridge,
+    asyncify,
+    atomic,
+    await_,
+    bridge,
+    can_await,
+    enter,
+    run_sync,
+)
 
 
 class Step:
@@ -1322,7 +1339,6 @@ def test_it_shows_where_it_waits():
 
     step = Step()
     b = run_sync(fn)
-    assert b.cr_frame is None
     assert "created" in repr(b)
     assert b.cr_code is fn.__code__
     b.send(None)
@@ -1338,9 +1354,307 @@ def test_it_shows_where_it_waits():
     assert f"of {fn.__qualname__}, suspended" in repr(b)
     finish(b)
     assert (b.cr_running, b.cr_suspended, b.cr_frame) == (False, False, None)
-    assert "finished" in repr(b)
-    with pytest.raises(AttributeError, match="no __qualname__ any more"):
-        b.__qualname__  # noqa: B018
+    assert f"of {fn.__qualname__}, finished" in repr(b)
+
+
+class Asks:
+    """What Python's own modules say of a coroutine that calls `ask` and waits."""
+
+    def __init__(self):
+        self.said = []
+
+    def ask(self, b):
+        frame = b.cr_frame
+        self.said.append(
+            (
+                inspect.getcoroutinestate(b),
+                inspect.getcoroutinelocals(b).get("x"),
+                b.cr_running,
+                b.cr_suspended,
+                b.cr_code is not None,
+                frame and (frame.f_code.co_name, frame.f_code.co_filename),
+                frame and frame.f_lineno - b.cr_code.co_firstlineno,
+                type(b.cr_await).__name__,
+                b.cr_origin,
+                re.sub("0x[0-9a-f]+", "", b.__qualname__ + b.__name__),
+                asyncio.coroutines._format_coroutine(b).split(":")[0],
+                inspect.isawaitable(b),
+                asyncio.iscoroutine(b),
+                [isinstance(b, kind) for kind in KINDS],
+            )
+        )
+
+
+KINDS = (
+    *(collections.abc.Coroutine, collections.abc.Awaitable, collections.abc.Hashable),
+    *(collections.abc.AsyncIterator, collections.abc.Callable, typing.Coroutine),
+)
+
+
+def asked(make, wait, asks):
+    """Return what is said in each state of what calls `fn`, made by `make`."""
+
+    async def coroutine(x):
+        asks.ask(b)
+        await Step()
+
+    def call(x):
+        asks.ask(b)
+        await_(Step())
+
+    async def calls(x):
+        asks.ask(b)
+        await_(Step())
+
+    fn = {"coroutine": coroutine, "call": call, "calls": calls}[wait]
+    fn.__name__ = fn.__qualname__ = "fn"
+    fn.__code__ = fn.__code__.replace(co_name="fn")
+    b = make(fn)
+    asks.ask(b)
+    b.send(None)
+    asks.ask(b)
+    with contextlib.suppress(StopIteration):
+        b.send(None)
+    asks.ask(b)
+    b = make(fn)
+    b.close()
+    asks.ask(b)
+    return asks.said
+
+
+@pytest.mark.parametrize(
+    ("make", "wait"),
+    [
+        (lambda fn: bridge(fn(1)), "coroutine"),
+        (lambda fn: bridge(fn(1)), "calls"),
+        (lambda fn: run_sync(fn, 1), "call"),
+        (lambda fn: run_sync(fn, x=1), "call"),
+        (lambda fn: asyncify(fn)(1), "call"),
+    ],
+    ids=["driven", "driven and waits", "called", "called by keyword", "asyncify"],
+)
+def test_each_state_is_told_as_of_a_coroutine(make, wait):
+    plain = asked(lambda fn: fn(1), "coroutine", Asks())
+    assert [state for state, *_ in plain] == [
+        *("CORO_CREATED", "CORO_RUNNING", "CORO_SUSPENDED", "CORO_CLOSED"),
+        "CORO_CLOSED",
+    ]
+    assert asked(make, wait, Asks()) == plain
+
+
+@pytest.mark.parametrize(
+    ("fn", "name"),
+    [
+        (int, "int"),
+        (functools.partial(int, "5"), "partial"),
+        ([].copy, "copy"),
+    ],
+    ids=["type", "partial", "method"],
+)
+def test_each_state_of_a_call_of_c_code_is_told(fn, name):
+    b = run_sync(fn)
+    assert inspect.getcoroutinestate(b) == "CORO_CREATED"
+    assert inspect.getcoroutinelocals(b) == {}
+    assert (b.__name__, b.cr_code, b.cr_frame.f_code.co_name) == (name, None, name)
+    assert asyncio.coroutines._format_coroutine(b).startswith(b.__qualname__)
+    finish(b)
+    assert inspect.getcoroutinestate(b) == "CORO_CLOSED"
+    assert (b.__name__, b.cr_frame) == (name, None)
+
+
+def test_the_arguments_of_a_call_that_has_not_begun_are_shown():
+    class Thing:
+        def method(self, a, /, b, *args, c=3, d=4, **more):
+            inner = lambda: (a, args)  # noqa: E731
+            return inner, thing
+
+    thing = Thing()
+    b = run_sync(thing.method, 1, 2, 5, 6, d=7, e=8)
+    assert inspect.getcoroutinelocals(b) == {
+        **{"self": thing, "a": 1, "b": 2, "args": (5, 6), "c": 3, "d": 7},
+        "more": {"e": 8},
+    }
+    b.close()
+    b = run_sync(thing.method)  # which will fail
+    assert inspect.getcoroutinelocals(b) == {}
+    b.close()
+
+
+def test_the_frame_of_a_call_that_runs_is_its_own():
+    def fn():
+        frames.append(sys._getframe())
+        inner()
+
+    def inner():
+        shown = Coroutine(lambda: b.cr_frame).enter(), b.cr_frame
+        assert shown == (frames[0], frames[0])
+
+    frames = []
+    b = run_sync(fn)
+    finish(b)
+    assert len(frames) == 1
+
+
+def test_it_can_be_renamed_as_a_coroutine():
+    def fn():
+        await_(Step())
+
+    for b in (run_sync(fn), bridge(ready())):
+        b.__name__, b.__qualname__ = "other", "of.other"
+        for wrong in (5, None):
+            with pytest.raises(TypeError, match="__name__ must be set to a string"):
+                b.__name__ = wrong
+        with pytest.raises(TypeError, match="__qualname__ must be set to a string"):
+            del b.__qualname__
+        assert (b.__name__, b.__qualname__) == ("other", "of.other")
+        assert "of of.other, created" in repr(b)
+        finish(b)
+        assert (b.__name__, b.__qualname__) == ("other", "of.other")
+
+
+def test_a_finished_call_keeps_its_names_and_lets_its_function_go():
+    class Thing:
+        def method(self):
+            return None
+
+    def decorated():
+        return None
+
+    decorated.__name__ = decorated.__qualname__ = "as it was"
+    thing = Thing()
+    alive = [weakref.ref(x) for x in (thing, decorated)]
+    calls = [run_sync(thing.method), run_sync(decorated), run_sync(lambda: None)]
+    for b in calls:
+        with contextlib.suppress(StopIteration):
+            b.send(None)
+    del thing, decorated
+    gc.collect()
+    assert [x() for x in alive] == [None, None]
+    assert [b.__name__ for b in calls] == ["method", "as it was", "<lambda>"]
+    assert [b.cr_code.co_name for b in calls] == ["method", "decorated", "<lambda>"]
+
+
+@pytest.fixture
+def origins():
+    sys.set_coroutine_origin_tracking_depth(2)
+    yield
+    sys.set_coroutine_origin_tracking_depth(0)
+
+
+@pytest.mark.usefixtures("origins")
+def test_where_it_was_made_is_noted_as_of_a_coroutine():
+    def both():
+        return ready(), run_sync(noop)
+
+    plain, b = both()
+    assert b.cr_origin == plain.cr_origin
+    assert bridge(plain).cr_origin == plain.cr_origin
+    assert [name for _, _, name in b.cr_origin] == [
+        "both",
+        "test_where_it_was_made_is_noted_as_of_a_coroutine",
+    ]
+    plain.close()
+    b.close()
+
+
+@pytest.mark.usefixtures("origins")
+def test_a_call_that_is_never_awaited_says_where_it_was_made():
+    def make():
+        run_sync(noop)
+
+    with pytest.warns(RuntimeWarning, match="never awaited") as caught:
+        make()
+    text = str(caught[0].message)
+    lines = text.splitlines()
+    assert lines[0].endswith("was never awaited")
+    assert lines[1] == "Coroutine created at (most recent call last)"
+    assert [line.strip() for line in lines[2:]][1::2][-1:] == ["run_sync(noop)"]
+    assert lines[-2].endswith(", in make")
+
+
+def test_throw_takes_three_arguments_as_a_coroutine_does():
+    def trace():
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            return error, error.__traceback__
+
+    error, traceback = trace()
+
+    async def waits():
+        await Step()
+
+    for make in (waits, lambda: bridge(waits()), lambda: run_sync(await_, Step())):
+        for args in [
+            *((KeyError, "value"), (KeyError, "value", traceback)),
+            *((KeyError, error, None), (error, None, traceback), (KeyError, None)),
+        ]:
+            b = make()
+            b.send(None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with pytest.raises(KeyError) as raised:
+                    b.throw(*args)
+            if args[-1] is traceback:
+                names = [entry.name for entry in raised.traceback]
+                assert names[-1] == "trace"
+
+
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_what_is_under_way_is_not_copied(act):
+    b = run_sync(noop)
+    with pytest.raises(TypeError, match=r"cannot pickle or copy <copool.aio.Bridge of"):
+        act(b)
+    b.close()
+    with pytest.raises(TypeError, match=r"cannot pickle 'copool.Coroutine'"):
+        act(Coroutine(noop))
+
+
+def test_types_take_what_type_checkers_are_told():
+    for kind in (Coroutine, Bridge, enter):
+        alias = kind[int]
+        assert typing.get_origin(alias) is kind
+        assert typing.get_args(alias) == (int,)
+
+    def fn(a: "Coroutine[int]", b: "Bridge[str] | None") -> "enter[bytes]": ...
+
+    assert typing.get_type_hints(fn) == {
+        **{"a": Coroutine[int], "b": Bridge[str] | None},
+        "return": enter[bytes],
+    }
+
+
+def test_each_type_is_found_under_its_name():
+    def fn():
+        inner()
+
+    def inner():
+        await_(Step())
+
+    b = run_sync(fn)
+    b.send(None)
+    values = [b, type(b), b.cr_await, Coroutine(noop), atomic(), copool.stats()]
+    values += [copool.stats().chains, copool.stats().chains.greenlets]
+    values += [copool.profile(), copool.watch, CoroutineError(), copool.PoolExhausted()]
+    values += [value() for value in (copool.CoroutineExit,)]
+    kinds = {type(value) for value in values} | {
+        value for value in vars(_core).values() if isinstance(value, type)
+    }
+    for kind in kinds - {type(copool.watch), type(fn)}:
+        found = importlib.import_module(kind.__module__)
+        for name in kind.__qualname__.split("."):
+            found = getattr(found, name)
+        assert found is kind
+    finish(b)
+
+
+@pytest.mark.parametrize("module", [copool, copool.aio, copool.greenlet])
+def test_all_annotations_are_found(module):
+    for name in module.__all__:
+        thing = getattr(module, name)
+        for found in (thing, *getattr(thing, "__dict__", {}).values()):
+            if isinstance(found, type) or inspect.isfunction(found):
+                typing.get_type_hints(found)
 
 
 def followed(awaited):
@@ -1391,7 +1705,7 @@ def test_whoever_follows_what_is_awaited_sees_the_whole_chain():
 def test_a_chain_without_a_frame_shows_what_it_awaits():
     b = run_sync(await_, Step())
     b.send(None)
-    assert b.cr_frame is None
+    assert (b.cr_frame.f_code.co_name, b.cr_frame.f_back) == ("await_", None)
     assert b.cr_await.__name__ == "__await__"
     assert b.__name__ == "await_"
     finish(b)

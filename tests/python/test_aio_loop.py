@@ -1128,6 +1128,67 @@ def test_asyncio_run_takes_it_too():
     assert asyncio.run(run_sync(wait, 5)) == 5
 
 
+def test_another_thread_hands_it_to_the_loop(plain_run):
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def submit():
+            return asyncio.run_coroutine_threadsafe(run_sync(wait, 5), loop).result(60)
+
+        return await asyncio.to_thread(submit)
+
+    assert plain_run(main()) == 5
+
+
+def test_a_task_shows_a_call_in_each_state_as_a_coroutine(plain_run):
+    async def coroutine():
+        states.append(repr(asyncio.current_task()))
+        await event.wait()
+
+    def call():
+        states.append(repr(asyncio.current_task()))
+        await_(event.wait())
+
+    async def main(make):
+        nonlocal event
+        event = asyncio.Event()
+        task = asyncio.create_task(make(), name="named")
+        states.append(repr(task))
+        await asyncio.sleep(0.01)
+        states.append(repr(task))
+        event.set()
+        await task
+        states.append(repr(task))
+
+    def told(fn, make):
+        nonlocal states
+        fn.__name__ = fn.__qualname__ = "fn"
+        begin = fn.__code__.co_firstlineno
+        states = []
+        plain_run(main(make))
+        lines = [
+            re.sub(r":(\d+)", lambda n: f":+{int(n[1]) - begin}", s) for s in states
+        ]
+        return [re.sub(" wait_for=.*|at 0x[0-9a-f]+", "", line) for line in lines]
+
+    states, event = [], None
+    assert told(call, lambda: run_sync(call)) == told(coroutine, coroutine)
+
+
+def test_debug_mode_says_where_a_call_was_made_that_is_not_awaited():
+    async def main():
+        run_sync(wait)
+
+    with pytest.warns(RuntimeWarning, match="never awaited") as caught:
+        asyncio.run(main(), debug=True)
+    lines = str(caught[0].message).splitlines()
+    assert lines[1] == "Coroutine created at (most recent call last)"
+    assert [lines[-2].endswith(", in main"), lines[-1].strip()] == [
+        True,
+        "run_sync(wait)",
+    ]
+
+
 def test_inspect_knows_its_state(plain_run):
     call = run_sync(lambda: below())
 
@@ -1373,6 +1434,30 @@ def test_trio_waits_below_run_sync():
     assert log == [1, 2, 3]
 
 
+def test_trio_takes_what_asyncify_makes_for_a_coroutine_function():
+    def below(seconds):
+        await_(trio.sleep(seconds))
+        log.append(seconds)
+        return seconds
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asyncify(below), 2)
+            nursery.start_soon(run_sync, below, 1)
+        task = trio.lowlevel.spawn_system_task(asyncify(below), 5)
+        frames = [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
+        await trio.sleep(1)
+        return frames, [frame.f_code.co_name for frame, _ in task.iter_await_frames()]
+
+    log = []
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    before, waiting = trio.run(main, clock=clock)
+    assert before == ["below"]
+    assert waiting[:2] == ["below", "sleep"]
+    assert trio.run(asyncify(below), 3, clock=clock) == 3
+    assert log == [1, 2, 3]
+
+
 def test_trio_cancels_what_waits_below():
     async def main():
         def below():
@@ -1474,6 +1559,29 @@ def test_anyio_waits_below_run_sync(anyio_run):
     results = []
     anyio_run(main)
     assert sorted(results) == [*range(20)]
+
+
+def test_anyio_takes_what_asyncify_makes_for_a_coroutine_function(anyio_run):
+    def below(i):
+        await_(anyio.sleep(0))
+        return results.append(i)
+
+    def starts(*, task_status):
+        task_status.started(await_(anyio.sleep(0)))
+        await_(anyio.sleep(0))
+        results.append("after")
+
+    async def main():
+        async with anyio.create_task_group() as group:
+            group.start_soon(asyncify(below), 1)
+            group.start_soon(run_sync, below, 2)
+            assert await group.start(asyncify(starts)) is None
+
+    results = []
+    anyio_run(main)
+    assert sorted(results, key=str) == [1, 2, "after"]
+    anyio_run(asyncify(below), 3)
+    assert results[-1] == 3
 
 
 def test_anyio_cancels_what_waits_below(anyio_run):

@@ -16,7 +16,7 @@ thread.
 
 # The settings of the environment, before the first stack is taken.
 from copool import _settings as _settings
-from copool._core import await_, bridge, can_await, run_sync
+from copool._core import Bridge, await_, bridge, can_await, run_sync
 from copool.aio._faces import asyncify, atomic, enter, function, iterate
 from copool.aio._loop import install, installed, run, uninstall
 from copool.aio._sqlalchemy import can_not_wait, lazy_loads
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Bridge",
     "asyncify",
     "atomic",
     "await_",
