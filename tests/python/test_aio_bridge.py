@@ -419,6 +419,107 @@ def test_an_atomic_block_ends_with_an_exception_and_may_be_used_again():
         await_(ready())
 
 
+@pytest.mark.parametrize("decorator", [atomic, atomic()], ids=["bare", "called"])
+def test_a_function_can_be_atomic(decorator):
+    @decorator
+    def fn(x, /, *, y=5):
+        """Text."""
+        with pytest.raises(CoroutineError, match="in a block of copool"):
+            await_(Step())
+        if x:
+            fn(x - 1)
+        elif y == 7:
+            raise KeyError
+        return x, y, await_(ready("ready"))
+
+    class Thing:
+        @decorator
+        def method(self):
+            return fn(2)
+
+        @staticmethod
+        @decorator
+        def static():
+            return fn(0)
+
+    def call():
+        results = [fn(1, y=6), Thing().method(), Thing.static()]
+        with pytest.raises(KeyError):
+            fn(0, y=7)
+        return results, await_(Step())
+
+    assert (fn.__name__, fn.__doc__) == ("fn", "Text.")
+    results = [(1, 6, "ready"), (2, 5, "ready"), (0, 5, "ready")]
+    assert finish(run_sync(call), 9) == (results, 9)
+
+
+def test_an_atomic_function_may_be_in_several_tasks_at_once():
+    @atomic
+    def fn(value):
+        other = run_sync(call, value - 1) if value else None
+        seen.append(can_await())
+        if other:
+            finish(other)
+        return value
+
+    def call(value):
+        return fn(value), await_(Step())
+
+    seen = []
+    assert finish(run_sync(call, 3), "after") == (3, "after")
+    assert seen == [False] * 4
+
+
+def test_one_atomic_block_in_several_tasks_is_that_of_each():
+    async def main(name):
+        with block:
+            await Step()
+            seen.append((name, can_await()))
+        seen.append((name, can_await()))
+        return await_(Step())
+
+    block, seen = atomic(), []
+    first, second = bridge(main("first")), bridge(main("second"))
+    first.send(None)
+    second.send(None)
+    first.send(None)
+    second.send(None)
+    assert seen == [(n, w) for n in ("first", "second") for w in (False, True)]
+    finish(first)
+    finish(second)
+
+
+class Callable:
+    async def __call__(self): ...
+
+
+async def generates():
+    yield
+
+
+def plain_generator():
+    yield
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        *(ready, generates, plain_generator, asyncify(len), Callable()),
+        *(functools.partial(ready), functools.partial(plain_generator)),
+    ],
+)
+def test_what_runs_later_cannot_be_atomic(fn):
+    for decorator in (atomic, atomic()):
+        with pytest.raises(TypeError, match="whose calls run later"):
+            decorator(fn)
+
+
+@pytest.mark.parametrize("thing", [None, 5, int, classmethod(len)])
+def test_atomic_decorates_functions(thing):
+    with pytest.raises(TypeError, match=r"atomic\(\) decorates functions"):
+        atomic(thing)
+
+
 def test_an_atomic_block_binds_nobody_else():
     def blocks():
         with atomic():
@@ -1608,6 +1709,8 @@ def test_what_is_under_way_is_not_copied(act):
     b.close()
     with pytest.raises(TypeError, match=r"cannot pickle 'copool.Coroutine'"):
         act(Coroutine(noop))
+    with pytest.raises(TypeError, match="make another one"):
+        act(atomic())
 
 
 def test_types_take_what_type_checkers_are_told():

@@ -5,11 +5,13 @@ import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from copool._core import Bridge, _hold, _release, await_, run_sync
 
 __all__ = ["asyncify", "atomic", "enter", "function", "iterate"]
+
+_NOTHING = object()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,13 +94,71 @@ class atomic:
     An `await_()` in it that would have to wait raises CoroutineError instead, whatever
     depth of calls it is at. One that need not wait, and a plain `await`, which can be
     seen, are not affected. Does nothing where `await_()` doesn't work anyway.
+
+    Also a decorator, `@atomic` or `@atomic()`, of functions each of whose calls is then
+    such a block. Not of those whose calls only make something that runs later: it
+    raises TypeError for an `async def` and for a generator.
     """
 
-    def __init__(self) -> None:
-        self._held: list[Bridge[object] | None] = []
+    _held: list[Bridge[Any] | None]
+
+    @overload
+    def __new__(cls) -> Self: ...
+
+    @overload
+    def __new__(cls, fn: Callable[P, T], /) -> Callable[P, T]: ...  # type: ignore[misc]
+
+    def __new__(cls, fn: Any = _NOTHING, /) -> Any:  # type: ignore[misc]
+        """Make a block, or a function of one if it is given."""
+        self = super().__new__(cls)
+        self._held = []
+        return self if fn is _NOTHING else self(fn)
+
+    def __call__(self, fn: Callable[P, T], /) -> Callable[P, T]:
+        """Make a function whose calls are blocks, each by itself."""
+        _check_runs_at_once(fn)
+
+        @functools.wraps(fn)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            held = _hold()
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                _release(held)
+
+        return call
 
     def __enter__(self) -> None:
         self._held.append(_hold())
 
     def __exit__(self, *_: object) -> None:
-        _release(self._held.pop())
+        held = self._held
+        _release(held.pop() if len(held) == 1 else held.pop(self._find()))
+
+    def _find(self) -> int:
+        """Return which one it is that ends: that of the task which asks."""
+        mine = _hold()
+        _release(mine)
+        places = [at for at, held in enumerate(self._held) if held is mine]
+        return places[-1] if places else -1
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an atomic() can't be pickled or copied: make another one")
+
+
+def _check_runs_at_once(fn: Any) -> None:
+    """Raise TypeError for what a block around its call would not hold together."""
+    if not callable(fn) or isinstance(fn, type):
+        kind = "a class" if isinstance(fn, type) else type(fn).__name__
+        raise TypeError(f"atomic() decorates functions, not {kind}")
+    for what in (fn, getattr(fn, "__call__", None)):  # noqa: B004
+        if (
+            inspect.iscoroutinefunction(what)
+            or inspect.isgeneratorfunction(what)
+            or inspect.isasyncgenfunction(what)
+            or hasattr(what, "_is_coroutine")  # see _mark()
+        ):
+            raise TypeError(
+                f"atomic() can't decorate {fn!r}, whose calls run later: put "
+                "`with atomic():` into it, around what must stay together"
+            )
