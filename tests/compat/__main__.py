@@ -35,6 +35,7 @@ SUITES = (
     "greenback",
     "xdist",
     "sqlalchemy",
+    "sqlalchemy_anywhere",
     "gevent",
     "gunicorn",
     "celery",

@@ -145,6 +145,22 @@ class _Waits(threading.local):
     number = 0
 
 
+class _Ended:
+    """What SQLAlchemy takes for a greenlet that has not switched: see `refuse`."""
+
+    dead = True
+
+    def __init__(self, fn: Callable[..., object], driver: None) -> None:
+        self.switch = fn
+
+    @staticmethod
+    def getcurrent() -> None:
+        pass
+
+
+_Ended._AsyncIoGreenlet = _Ended  # type: ignore[attr-defined]
+
+
 class _Adapter:
     """What is called by that code: a global of SQLAlchemy's module."""
 
@@ -152,6 +168,12 @@ class _Adapter:
         functions = [(vars(module)[name], ours) for name, ours in _needed(module)]
         self.codes = [(f, f.__code__, ours.__code__) for f, ours in functions]
         self.before = {f.__name__: _copy(f) for f, _ in functions}
+        self.refuse = _copy(
+            vars(module)["greenlet_spawn"],
+            _concurrency_shim=_Ended,
+            _AsyncIoGreenlet=_Ended,
+            getcurrent=_Ended.getcurrent,
+        )
         self.name = functions[0][0].__name__
         self.module: Any = module
         self.can_await = can_await
@@ -183,10 +205,7 @@ class _Adapter:
         result = fn(*args, **kwargs)
         # If it has not waited then nothing else of this thread has, meanwhile.
         if self.waits.number == before:
-            raise self.module.exc.AwaitRequired(
-                "The operation has come to no await, so its driver does not seem to be "
-                "an asynchronous one"
-            )
+            self.refuse(lambda: result, _require_await=True).send(None)
         return result
 
     def wait_elsewhere(self, awaitable: Awaitable[T]) -> T:
@@ -239,9 +258,13 @@ def _fits(function: object, ours: Callable[..., Any]) -> bool:
     )
 
 
-def _copy(function: FunctionType) -> Callable[..., Any]:
-    """Return a function that goes on with the code that this one has now."""
-    copy = FunctionType(function.__code__, function.__globals__, function.__name__)
+def _copy(function: FunctionType, **others: object) -> Callable[..., Any]:
+    """Return a function that goes on with the code that this one has now.
+
+    If it is to find other globals in its module, then these are a copy.
+    """
+    found = {**function.__globals__, **others} if others else function.__globals__
+    copy = FunctionType(function.__code__, found, function.__name__)
     copy.__defaults__ = function.__defaults__
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy

@@ -69,11 +69,11 @@ def program(run: Run, mode: str, greenlet: str) -> None:
     assert (status, log.read_text()) == (0, ""), tail(log)
 
 
-def suite(run: Run) -> Outcomes:
+def suite(run: Run, *plugins: str) -> Outcomes:
     return pytest_record(
         run,
         "sqlalchemy",
-        *("--db", "aiosqlite_file"),
+        *("--db", "aiosqlite_file", *plugins),
         *("test/ext/asyncio", "test/base/test_concurrency.py"),
         timeout=TIMEOUT,
         cwd=sources(),
