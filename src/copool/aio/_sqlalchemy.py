@@ -9,17 +9,21 @@ the same objects, so that it doesn't matter who has imported them by name; elsew
 they do what they did.
 """
 
+import asyncio
 import functools
 import inspect
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from copool._core import CoroutineError, await_, can_await
 from copool._settings import flag
+from copool.aio._faces import atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +37,10 @@ T = TypeVar("T")
 # What the functions below find in the module whose code they become.
 __copool__: "_Adapter" = None  # type: ignore[assignment]
 
-# Where SQLAlchemy has them, in 2.1 and in 2.0.
-_MODULES = ("sqlalchemy.util.concurrency", "sqlalchemy.util._concurrency_py3k")
+# Where SQLAlchemy has them, in 2.1 and in 2.0; and where its pools are.
+_WAITING = ("sqlalchemy.util.concurrency", "sqlalchemy.util._concurrency_py3k")
+_POOLS = "sqlalchemy.pool.base"
+_MODULES = (*_WAITING, _POOLS)
 
 
 def lazy_loads(wanted: bool = True) -> None:
@@ -51,10 +57,7 @@ def lazy_loads(wanted: bool = True) -> None:
     _wanted = wanted
     for name in _MODULES:
         if module := sys.modules.get(name):
-            if adapter := vars(module).get("__copool__"):
-                adapter.switch(wanted)
-            else:
-                _adapt(module)
+            _adapt(module)
     if wanted and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -64,10 +67,16 @@ _wanted = False
 
 def _adapt(module: ModuleType) -> None:
     """Give SQLAlchemy's module, once it was executed, the code that is wanted."""
-    if all(_fits(vars(module).get(name), ours) for name, ours in _needed(module)):
-        adapter = _Adapter(module)
-        vars(module)["__copool__"] = adapter
-        adapter.switch(_wanted)
+    names = vars(module)
+    if module.__name__ == _POOLS:
+        if finalize := names.get("_finalize_fairy"):
+            names["_finalize_fairy"] = _without_waits(finalize)
+        return
+    if "__copool__" not in names:
+        if not all(_fits(names.get(name), ours) for name, ours in _needed(module)):
+            return
+        names["__copool__"] = _Adapter(module)
+    names["__copool__"].switch(_wanted)
 
 
 class _Finder:
@@ -118,7 +127,7 @@ def _wait_or_run(awaitable: Awaitable[T]) -> T:
     if __copool__.can_await():
         __copool__.waits.number += 1
         return __copool__.await_(awaitable)
-    return __copool__.before["await_fallback"](awaitable)  # type: ignore[no-any-return]
+    return __copool__.wait_or_run_elsewhere(awaitable)
 
 
 def _in_greenlet() -> bool:
@@ -208,6 +217,12 @@ class _Adapter:
             self.refuse(lambda: result, _require_await=True).send(None)
         return result
 
+    def wait_or_run_elsewhere(self, awaitable: Awaitable[T]) -> T:
+        """Do the same, or let a loop run that doesn't."""
+        if asyncio._get_running_loop() is None:
+            return self.before["await_fallback"](awaitable)  # type: ignore[no-any-return]
+        return self.wait_elsewhere(awaitable)
+
     def wait_elsewhere(self, awaitable: Awaitable[T]) -> T:
         """Wait in a greenlet of SQLAlchemy's, or say why that can't be."""
         if self.before["in_greenlet"]():
@@ -239,11 +254,32 @@ def can_not_wait() -> type[CoroutineError]:
     return CantWait
 
 
+def _without_waits(finalize: Callable[..., None]) -> Callable[..., None]:
+    """Let a pool not wait when it is told that a connection's user is gone.
+
+    Nothing gets out of such a callback: a cancellation that came would be lost. So it
+    is as without copool, where that is no place to wait: the connection is cut off.
+    """
+    if hasattr(finalize, "__wrapped__"):
+        return finalize
+
+    @functools.wraps(finalize)
+    def finalize_without_waits(
+        connection: object, record: object, pool: object, *args: Any, **kwargs: Any
+    ) -> None:
+        # How that is told in 2.1, and in 2.0.
+        is_gone = kwargs.get("is_gc_cleanup") or isinstance(args[0], weakref.ref)
+        with atomic() if is_gone and can_await() else nullcontext():
+            finalize(connection, record, pool, *args, **kwargs)
+
+    return finalize_without_waits
+
+
 def _needed(module: ModuleType) -> list[tuple[str, Callable[..., Any]]]:
     """Return the names of its functions, first the one that waits, with ours."""
     names: dict[str, Callable[..., Any]]
     names = {"in_greenlet": _in_greenlet, "greenlet_spawn": _spawn}
-    if module.__name__ == _MODULES[0]:
+    if module.__name__ == _WAITING[0]:
         return [("await_", _wait), *names.items()]
     return [("await_only", _wait), ("await_fallback", _wait_or_run), *names.items()]
 
