@@ -177,7 +177,7 @@ stdlib stdlib-quick: $(VENV)/.demo
 
 # With the garbage collector at every allocation: what tests of starting,
 # benchmarking and depth are about is not garbage. These are the slow ones, too.
-SLOW := bench cli compat demo docs example install libraries package run stdlib stress
+SLOW := bench cli compat demo docs example install libraries package run sqlalchemy stdlib stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \

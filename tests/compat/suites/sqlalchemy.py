@@ -22,6 +22,7 @@ from harness import (
 )
 
 TIMEOUT = 600
+TESTS = ("test/ext/asyncio", "test/base/test_concurrency.py")
 # How await_() is made to work, how the program is started, the greenlet in the end.
 BELOW = (
     ("anywhere", "greenlet", "copool"),
@@ -69,12 +70,12 @@ def program(run: Run, mode: str, greenlet: str) -> None:
     assert (status, log.read_text()) == (0, ""), tail(log)
 
 
-def suite(run: Run, *plugins: str) -> Outcomes:
+def suite(run: Run, *options: str, tests: tuple[str, ...] = TESTS) -> Outcomes:
     return pytest_record(
         run,
         "sqlalchemy",
-        *("--db", "aiosqlite_file", *plugins),
-        *("test/ext/asyncio", "test/base/test_concurrency.py"),
+        *("--db", "aiosqlite_file", *options),
+        *tests,
         timeout=TIMEOUT,
         cwd=sources(),
     )
