@@ -312,9 +312,24 @@ try:
 except RuntimeError:
     co.close()
 print(copool.aio.run(main(), foreign_greenlets=True))
+made = []
+def make():
+    made.append(asyncio.new_event_loop())
+    return made[-1]
+try:
+    copool.aio.new_event_loop(make)
+except RuntimeError as error:
+    print("copool run" in str(error), made)
+with asyncio.Runner(
+    loop_factory=lambda: copool.aio.new_event_loop(make, foreign_greenlets=True)
+) as runner:
+    print(runner.run(main()), runner.get_loop() is made.pop())
 """
     )
-    assert (done.lines, done.errors) == (["True True", "None"], "")
+    assert (done.lines, done.errors) == (
+        ["True True", "None", "True []", "None True"],
+        "",
+    )
 
 
 @pytest.mark.usefixtures("real_greenlet")

@@ -33,12 +33,14 @@ from copool.aio import (
     install,
     installed,
     iterate,
+    new_event_loop,
     run_sync,
     uninstall,
 )
 
 # Other tests in this process use greenlet's own greenlets; below these tasks is none.
 install = functools.partial(install, foreign_greenlets=True)
+new_event_loop = functools.partial(new_event_loop, foreign_greenlets=True)
 run_anywhere = functools.partial(copool.aio.run, foreign_greenlets=True)
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -1078,6 +1080,45 @@ def test_uninstall_gives_back_the_factory_that_was_there(new_loop):
         assert loop.get_task_factory() is factory
         uninstall(loop)
         assert loop.get_task_factory() is factory
+
+
+def by_runner(main, loop_factory):
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(main())
+
+
+def by_anyio(main, loop_factory):
+    return anyio.run(main, backend_options={"loop_factory": loop_factory})
+
+
+@pytest.mark.parametrize("run_by", [by_runner, by_anyio])
+def test_a_loop_from_the_factory_waits_below_the_tasks_of_whoever_runs_it(
+    run_by, new_loop
+):
+    async def main():
+        loop = asyncio.get_running_loop()
+        return wait("below"), await asyncio.create_task(child()), type(loop)
+
+    async def child():
+        return wait("below a child")
+
+    with contextlib.closing(new_loop()) as loop:
+        kind = type(loop)
+    factory = functools.partial(new_event_loop, new_loop)
+    assert run_by(main, factory) == ("below", "below a child", kind)
+    with pytest.raises(CoroutineError, match="no task can wait"):
+        run_by(main, new_loop)
+
+
+def test_the_factory_makes_loops_of_asyncio_unless_told_otherwise():
+    with (
+        contextlib.closing(asyncio.new_event_loop()) as usual,
+        contextlib.closing(new_event_loop()) as loop,
+        contextlib.closing(new_event_loop()) as another,
+    ):
+        assert type(loop) is type(usual)
+        assert loop is not another
+        assert installed(loop)
 
 
 @pytest.mark.parametrize("function", [install, installed, uninstall])

@@ -9,16 +9,16 @@
 >>> copool.aio.run(main())
 [1, 2]
 
-`run()` and `install()` make it work below every task of a loop; `run_sync()` below
-one call, on any loop. The thread rule is asyncio's: a loop and its tasks stay in one
-thread.
+`run()`, `install()` and `new_event_loop()` make it work below every task of a loop;
+`run_sync()` below one call, on any loop. The thread rule is asyncio's: a loop and its
+tasks stay in one thread.
 """
 
 # The settings of the environment, before the first stack is taken.
 from copool import _settings as _settings
 from copool._core import Bridge, await_, bridge, can_await, run_sync
 from copool.aio._faces import asyncify, atomic, enter, function, iterate
-from copool.aio._loop import install, installed, run, uninstall
+from copool.aio._loop import install, installed, new_event_loop, run, uninstall
 from copool.aio._sqlalchemy import can_not_wait, lazy_loads
 
 TYPE_CHECKING = False
@@ -42,6 +42,7 @@ __all__ = [
     "installed",
     "iterate",
     "lazy_loads",
+    "new_event_loop",
     "run",
     "run_sync",
     "uninstall",

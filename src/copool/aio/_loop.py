@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from copool._core import Bridge, _driven_by, _know_tasks, bridge
 from copool.aio._greenlets import put_ours_in_place
 
-__all__ = ["install", "installed", "run", "uninstall"]
+__all__ = ["install", "installed", "new_event_loop", "run", "uninstall"]
 
 T = TypeVar("T")
 
@@ -136,6 +136,26 @@ def uninstall(loop: asyncio.AbstractEventLoop | None = None) -> None:
     factory = loop.get_task_factory()
     if isinstance(factory, _Factory):
         loop.set_task_factory(factory.before)
+
+
+def new_event_loop(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    *,
+    foreign_greenlets: bool = False,
+) -> asyncio.AbstractEventLoop:
+    """Make a loop below whose tasks `await_()` works, for who runs it later.
+
+    It is a loop factory itself: `uvicorn --loop copool.aio:new_event_loop app:app`, or
+    `asyncio.Runner(loop_factory=copool.aio.new_event_loop)`. `loop_factory` makes the
+    loop, for example `uvloop.new_event_loop`; by default it is asyncio's. For
+    `foreign_greenlets` see `install()`; what that raises is raised before there is a
+    loop.
+    """
+    if not foreign_greenlets:
+        put_ours_in_place()
+    loop = (loop_factory or asyncio.new_event_loop)()
+    install(loop, foreign_greenlets=True)
+    return loop
 
 
 def run(
