@@ -49,6 +49,8 @@ from copool.aio import CantWait, atomic, await_, lazy_loads, run_sync
 URL = os.environ.get("COPOOL_TEST_DATABASE")
 api = types.SimpleNamespace(**_greenlet_names())
 IS_OURS = greenlet.greenlet is api.greenlet
+# What is made to be awaited by what SQLAlchemy then can't await, also without copool.
+AS_ALONE = r"Connection\.cursor|AsyncConnection\.connect"
 SECONDS = 60  # that any of these tests may take, before it counts as hanging
 
 
@@ -216,7 +218,7 @@ def run_world(mode, url, test, **options):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".* was never awaited")
         # So it is with SQLAlchemy alone, where a cursor can't be waited for.
-        warnings.filterwarnings("ignore", "coroutine 'Connection.cursor' was never")
+        warnings.filterwarnings("ignore", f"coroutine '({AS_ALONE})' was never")
         result = run(main())
         gc.collect()
     return result
@@ -843,8 +845,9 @@ def test_in_a_thread(in_world):
             assert await world.call(read_addresses, session, user) == texts_of(1)
 
 
+@pytest.mark.skipif(URL is not None, reason="asyncpg's transports are one thread's")
 def test_in_a_thread_with_a_loop_of_its_own(in_world):
-    """A driver that knows its loop says so, aiosqlite's doesn't care."""
+    """A connection of aiosqlite's has a thread of its own, any loop may ask it."""
 
     @in_world
     async def test(world):
@@ -1011,8 +1014,11 @@ def test_after_the_loop_was_closed(mode, url):
         await world.engine.dispose()
 
     run(main())
-    with refused("no task can wait for it"):
-        read_addresses(*kept)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f"coroutine '({AS_ALONE})' was never")
+        with refused("no task can wait for it"):
+            read_addresses(*kept)
+        gc.collect()
 
 
 def test_nothing_has_to_be_awaited():
@@ -1051,6 +1057,29 @@ def test_who_watches_greenlets_switch_sees_them(monkeypatch):
         assert seen == ["without", ("with",), "with"]
 
     asyncio.run(run_sync(lambda: await_(main())))
+
+
+def test_a_refusal_leaves_no_more_unawaited_than_without_copool(url):
+    async def main():
+        world = World(url, call_as_it_is)
+        async with world.sessions() as session:
+            user = await session.get_one(User, 1)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                with pytest.raises(exc.SQLAlchemyError):
+                    read_addresses(session, user)
+            gc.collect()
+            # It has begun nothing, so that the connection can go on.
+            assert await session.run_sync(read_addresses, user) == texts_of(1)
+        await world.engine.dispose()
+        return [str(one.message) for one in caught]
+
+    ours = asyncio.run(main())
+    lazy_loads(False)
+    try:
+        assert ours == asyncio.run(main())
+    finally:
+        lazy_loads(True)
 
 
 # --- switched off ---------------------------------------------------------------------

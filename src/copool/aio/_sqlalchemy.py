@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import nullcontext
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -227,8 +227,9 @@ class _Adapter:
         """Wait in a greenlet of SQLAlchemy's, or say why that can't be."""
         if self.before["in_greenlet"]():
             return self.before[self.name](awaitable)  # type: ignore[no-any-return]
+        # What begins to use a connection and can't go on with it leaves it unusable.
         try:
-            return await_(awaitable)
+            await_(_Turn())
         except CoroutineError as error:
             if type(error) is not CoroutineError:
                 raise
@@ -238,6 +239,14 @@ class _Adapter:
                 "SQLAlchemy has to wait for the database here, as it does where an "
                 f"attribute is loaded on access: {error}"
             ) from None
+        return await_(awaitable)
+
+
+class _Turn:
+    """Has to wait for the next turn of the loop."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 @functools.cache
