@@ -18,6 +18,16 @@ text soup
 that will do
 Today: soup, then stew.
 """,
+    "fastapi_sqlalchemy.py": """\
+  500 requests, sent at once
+  500 right answers
+   10 connections in use at a time, at the most
+    0 of them in use at the end
+    1 thread for the endpoints, the server and the client
+   10 threads of aiosqlite, one for each connection
+    0 other threads
+ 0.00 seconds
+""",
     "flask_on_asyncio.py": """\
   500 requests, sent at once and answered
   500 of them in the view at the same time
