@@ -5,16 +5,29 @@ What is not installed is left out of the tests as it is left out of the tables.
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
+from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
 
 import copool.aio
 from copool import _core
-from copool.bench import aio, cases, cli, compat, footprint, report, runner, targets
+from copool.bench import (
+    aio,
+    cases,
+    cli,
+    compat,
+    footprint,
+    orm,
+    report,
+    runner,
+    targets,
+)
 from copool.bench.model import (
+    BenchError,
     Extra,
     ImpossibleError,
     Key,
@@ -32,6 +45,7 @@ WORKS = {
     for part in case.plan(case, SETTINGS)
     if isinstance(part, Trial)
     for key, work in part.works.items()
+    if key.level == "aio"  # others are done by processes
 }
 
 
@@ -130,6 +144,90 @@ def test_only_in_anywhere_mode_await_works_below_every_task(name):
         with pytest.raises(StopIteration) as end:
             aio.MODES[name].by_hand(whether).send(None)
         assert end.value.value is (name == "copool")
+
+
+# --- SQLAlchemy's asyncio -----------------------------------------------------
+
+ORM = [
+    ("session-execute", ""),
+    ("lazy-load", ""),
+    ("request", orm.SELECTIN),
+    ("request", orm.JOINED),
+]
+
+
+@pytest.fixture
+def prepare(monkeypatch):
+    """Return a function that prepares a case in this process, with its greenlet."""
+    for name in orm.EXTRA.packages:
+        pytest.importorskip(name)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    with ExitStack() as at_end:
+        way = orm.WAYS[orm.GREENLET]
+        yield lambda case, variant="": orm.WORKS[case](at_end, way, variant)
+
+
+@pytest.mark.parametrize(("case", "variant"), ORM)
+def test_what_is_loaded_is_looked_at(prepare, case, variant):
+    assert prepare(case, variant)(3, count=False).came_back == 3
+
+
+def test_a_collection_that_is_not_whole_is_noticed(prepare, monkeypatch):
+    work = prepare("lazy-load")
+    monkeypatch.setattr(orm, "EACH", 3)
+    assert work(3, count=False).came_back == 0
+
+
+def test_a_page_that_is_another_is_noticed(prepare, monkeypatch):
+    monkeypatch.setattr(orm, "PAGE", orm.PAGE.replace("prizes", "letters"))
+    assert prepare("request", orm.SELECTIN)(3, count=False).came_back == 0
+
+
+SELECTS = """
+from contextlib import ExitStack
+from copool.bench import orm
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+selects = []
+event.listen(Engine, "before_cursor_execute", lambda *a: selects.append(a[2]))
+for variant in (orm.LAZY, orm.SELECTIN, orm.JOINED):
+    with ExitStack() as at_end:
+        work = orm.WORKS["request"](at_end, orm.WAYS[orm.ANYWHERE], variant)
+        selects.clear()
+        print(work(3, count=False).came_back, len(selects) / 3)
+"""
+
+
+def test_what_loads_itself_takes_as_many_selects_as_what_is_loaded_by_hand(tmp_path):
+    for name in orm.EXTRA.packages:
+        pytest.importorskip(name)
+    program = tmp_path / "selects.py"
+    program.write_text(SELECTS)
+    launcher = orm.WAYS[orm.ANYWHERE].launcher
+    done = subprocess.run(
+        [sys.executable, *launcher, str(program)], capture_output=True, text=True
+    )
+    assert (done.stderr, done.stdout) == ("", "3 4.0\n3 4.0\n3 1.0\n")
+
+
+def test_only_in_anywhere_mode_what_loads_itself_takes_part():
+    (trial,) = case_by("request").plan(case_by("request"), SETTINGS)
+    every = [(key.variant, key.subject) for key in trial.works]
+    assert [s for v, s in every if v == orm.LAZY] == [orm.ANYWHERE]
+    assert [s for v, s in every if v == orm.SELECTIN] == [*orm.WAYS]
+
+
+@pytest.mark.parametrize("subject", orm.WAYS)
+def test_a_process_that_has_another_greenlet_is_refused(subject, monkeypatch):
+    greenlet = "copool" if subject == orm.GREENLET else "greenlet"
+    way = orm.Way(orm.WAYS[subject].launcher, greenlet)
+    monkeypatch.setattr(orm, "WAYS", {**orm.WAYS, subject: way})
+    with (
+        closing(aio.OrmWork("session-execute", subject, "")) as work,
+        pytest.raises((BenchError, ImpossibleError), match=r"greenlet|not installed"),
+    ):
+        work(1, count=True)
 
 
 # --- tasks that wait at once ------------------------------------------------
@@ -362,7 +460,30 @@ def test_targets_are_reached_up_to_the_bound(case, variant, other, within, beyon
     assert {*BOUNDED} == {t.case for t in targets.TARGETS if t.case in case_names()}
 
 
-BOUNDED = {case for case, *_ in BOUNDS} | {"tasks-waiting"}
+BOUNDED = {case for case, *_ in (*BOUNDS, *ORM)} | {"tasks-waiting"}
+
+ORM_BOUNDS = [
+    # the case, our variant, greenlet's, just within, just beyond
+    ("session-execute", "", "", 1 / 1.25, 1 / 1.24),
+    ("lazy-load", "", "", 1, 1.01),
+    ("request", orm.LAZY, orm.SELECTIN, 1, 1.01),
+    ("request", orm.SELECTIN, orm.SELECTIN, 1, 1.01),
+    ("request", orm.JOINED, orm.JOINED, 1, 1.01),
+]
+
+
+@pytest.mark.parametrize(("case", "ours", "theirs", "within", "beyond"), ORM_BOUNDS)
+def test_anywhere_mode_is_to_be_no_slower_than_greenlet(
+    case, ours, theirs, within, beyond
+):
+    def verdicts(factor):
+        base = series(case, orm.GREENLET, 1000, variant=theirs, level="orm")
+        mine = series(case, orm.ANYWHERE, 1000 * factor, variant=ours, level="orm")
+        judged = targets.judge(results_of(base, mine), [case])
+        return [v.reached for v in judged if v.reached is not None]
+
+    assert verdicts(within) == [True]
+    assert verdicts(beyond) == [False]
 
 
 @pytest.mark.parametrize(("finished", "reached"), [(0, True), (-1, False)])

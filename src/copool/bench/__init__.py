@@ -9,6 +9,7 @@
 ``compat``    those of ``--compat``: the real greenlet beside the drop-in, each in
               its ``worker`` process
 ``aio``       those of ``--aio``: functions that wait for awaitables
+``orm``       the processes of those with SQLAlchemy
 ``runner``    calibrates, interleaves the subjects, verifies
 ``targets``   what is to be reached
 ``report``, ``plot``, ``cli``  the way out

@@ -20,6 +20,7 @@ from collections.abc import (
     Generator,
     Iterable,
     Mapping,
+    Sequence,
 )
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,9 @@ from typing import Any
 
 import copool.aio
 from copool._core import bridge
+from copool.bench import orm
 from copool.bench.cases import Case, Plan, plan_memory
+from copool.bench.compat import RemoteWork
 from copool.bench.footprint import check_identity, greenlet_file
 from copool.bench.model import Extra, Key, Sample, Trial, Work
 from copool.bench.peers import AT_A_TIME, AsyncioSubject, Run
@@ -484,6 +487,45 @@ def _plan_tasks(case: Case, settings: Settings) -> Plan:
     return [Trial(works)]
 
 
+# --- SQLAlchemy's asyncio, in processes of its own -----------------------------
+
+
+class OrmWork(RemoteWork):
+    """A case of `orm` done by a process."""
+
+    def __init__(self, case: str, subject: str, variant: str) -> None:
+        super().__init__(case, subject)
+        self.variant = variant
+
+    def command(self) -> Sequence[str]:
+        """Return what the interpreter that does the work is told."""
+        worker = ("-m", orm.__name__, self.case, self.subject, self.variant)
+        return (*orm.WAYS[self.subject].launcher, *worker)
+
+    def greenlet(self) -> str:
+        """Return the subject whose greenlet it must have."""
+        return orm.WAYS[self.subject].greenlet
+
+
+def _plan_orm(
+    case: Case, settings: Settings, *, variants: Sequence[str] = ("",)
+) -> Plan:
+    works = {
+        Key(case.name, "orm", variant, subject): OrmWork(case.name, subject, variant)
+        for variant in variants
+        for subject, way in orm.WAYS.items()
+        # Elsewhere nothing loads itself.
+        if way.anywhere or variant != orm.LAZY
+    }
+
+    def close() -> None:
+        for work in works.values():
+            work.close()
+
+    # Each has two threads on one processor: preempted it is always.
+    return [Trial(works, n=10, close=close)]
+
+
 CASES: tuple[Case, ...] = (
     Case("run-sync", "call an empty function below a task", _plan_calls),
     Case(
@@ -507,5 +549,12 @@ CASES: tuple[Case, ...] = (
         "tasks-waiting",
         "each waiting three calls below it",
         partial(plan_memory, what="waiting", extra=EXTRA),
+    ),
+    Case("session-execute", "an ORM select by aiosqlite", _plan_orm),
+    Case("lazy-load", "load a collection of two", _plan_orm),
+    Case(
+        "request",
+        "a page of FastAPI with three collections",
+        partial(_plan_orm, variants=(orm.LAZY, orm.SELECTIN, orm.JOINED)),
     ),
 )

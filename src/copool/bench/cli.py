@@ -50,6 +50,13 @@ NOTE_AIO = (
     "plain: `await` in coroutines. By hand: resumed by `send()`, without a loop."
     " The others:"
 )
+NOTE_ORM = (
+    "SQLAlchemy's asyncio, each subject in processes of its own, on one processor."
+    " greenlet: as it is; copool's greenlet: by `python -m copool run`; copool"
+    " anywhere: so, in a loop of `copool.aio.new_event_loop()`. greenlet's way to load"
+    " lazily is `await author.awaitable_attrs.books`. A request is a call of the ASGI"
+    " application, without a server. Programs in them:"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -216,6 +223,8 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
         found.append(f"{NOTE_DROP_IN} {report.versions_at('drop-in')}.")
     if any(key.level == "aio" for key in (*series, *impossible)):
         found.append(f"{NOTE_AIO} {report.versions_at('aio')}.")
+    if any(key.level == "orm" for key in (*series, *impossible)):
+        found.append(f"{NOTE_ORM} {report.versions_at('orm')}.")
     for key, run in series.items():
         if key.case == "start-up" and key.subject == "copool":
             python = series[replace(key, subject="greenlet")]

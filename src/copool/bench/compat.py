@@ -80,10 +80,17 @@ class RemoteWork:
             self.process.communicate()
         self.process = None
 
+    def command(self) -> Sequence[str]:
+        """Return what the interpreter that does the work is told."""
+        return (*LAUNCHERS[self.subject], "-m", "copool.bench.worker", self.case)
+
+    def greenlet(self) -> str:
+        """Return the subject whose greenlet it must have."""
+        return self.subject
+
     def _start(self) -> subprocess.Popen[str]:
-        worker = ("-m", "copool.bench.worker", self.case)
         process = subprocess.Popen(
-            [sys.executable, *LAUNCHERS[self.subject], *worker],
+            [sys.executable, *self.command()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -93,7 +100,7 @@ class RemoteWork:
         greeting = self._answer(process)
         if "impossible" in greeting:
             raise ImpossibleError(greeting["impossible"])
-        footprint.check_identity(self.subject, greeting["greenlet"])
+        footprint.check_identity(self.greenlet(), greeting["greenlet"])
         return process
 
     def _ask(self, process: subprocess.Popen[str], n: int, *, count: bool) -> Sample:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Literal, Protocol
 
-Level = Literal["python", "c", "process", "drop-in", "aio"]
+Level = Literal["python", "c", "process", "drop-in", "aio", "orm"]
 
 
 class BenchError(Exception):

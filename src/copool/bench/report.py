@@ -28,6 +28,7 @@ LEVEL_TITLES: dict[Level, str] = {
     "process": "in a process of its own",
     "drop-in": "greenlet's API",
     "aio": "asyncio",
+    "orm": "SQLAlchemy's asyncio",
 }
 # Whom the others are compared with: the subject, the heading, and whether the
 # subject's figure is above the line.
@@ -37,6 +38,7 @@ COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
     "process": (),
     "drop-in": (("greenlet", "greenlet ÷ it", True),),
     "aio": (("plain", "÷ plain", False), ("copool", "÷ copool", False)),
+    "orm": (("greenlet", "greenlet ÷ it", True),),
 }
 # Whose time is subtracted from that of the others.
 DIFFERENCES: dict[Level, str] = {"aio": "plain"}
@@ -44,6 +46,7 @@ DIFFERENCES: dict[Level, str] = {"aio": "plain"}
 PROGRAMS: dict[Level, tuple[str, ...]] = {
     "drop-in": ("gevent", "SQLAlchemy", "aiosqlite"),
     "aio": ("SQLAlchemy", "greenback", "asgiref"),
+    "orm": ("SQLAlchemy", "aiosqlite", "FastAPI", "Jinja2"),
 }
 
 

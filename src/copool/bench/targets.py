@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from copool.bench import aio
+from copool.bench import aio, orm
 from copool.bench.cases import ALIVE, cores, threads_variant
 from copool.bench.model import Level, Results, difference, ratio
 
@@ -187,6 +187,22 @@ def _added_to_step(variant: str) -> Target:
     )
 
 
+def _anywhere(case: str, times: float, variant: str = "") -> Target:
+    return Target(
+        case,
+        f"{name_of(case, variant)}: anywhere mode, times faster than greenlet",
+        faster(case, "orm", orm.ANYWHERE, orm.GREENLET, variant),
+        "×",
+        at_least=times,
+    )
+
+
+def _lazy_request(results: Results) -> float | None:
+    lazy = results.find("request", "orm", orm.ANYWHERE, orm.LAZY)
+    eager = results.find("request", "orm", orm.GREENLET, orm.SELECTIN)
+    return ratio(eager, lazy) if lazy and eager else None
+
+
 def _alive(case: str) -> Target:
     return Target(
         case,
@@ -304,6 +320,17 @@ TARGETS: tuple[Target, ...] = (
     _added_to_step(aio.ONE_TASK),
     _added_to_step(aio.TASKS),
     _alive("tasks-waiting"),
+    _anywhere("session-execute", 1.25),
+    _anywhere("lazy-load", 1),
+    Target(
+        "request",
+        "request: lazy loads, times faster than greenlet's selectinload",
+        _lazy_request,
+        "×",
+        at_least=1,
+    ),
+    _anywhere("request", 1, orm.SELECTIN),
+    _anywhere("request", 1, orm.JOINED),
 )
 
 

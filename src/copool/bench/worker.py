@@ -191,15 +191,14 @@ WORKS: Mapping[str, Prepare] = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Entry point of the process."""
-    (case,) = arguments
+def obey(prepare: Prepare, extra: Extra) -> None:
+    """Prepare the work, say what can be said of it, and do it as often as ordered."""
     with ExitStack() as at_end:
         try:
             file = greenlet_file()
-            work = WORKS[case](at_end)
+            work = prepare(at_end)
         except ModuleNotFoundError as error:
-            emit({"impossible": str(EXTRA.lacks(error))})
+            emit({"impossible": str(extra.lacks(error))})
             return
         emit({"greenlet": file})
         for line in sys.stdin:
@@ -209,6 +208,12 @@ def main(arguments: list[str]) -> None:
                 sample = work(order["n"], count=order["count"])
                 preempted = preemptions() != before
             emit(asdict(replace(sample, preempted=preempted)))
+
+
+def main(arguments: list[str]) -> None:
+    """Entry point of the process."""
+    (case,) = arguments
+    obey(WORKS[case], EXTRA)
 
 
 if __name__ == "__main__":
