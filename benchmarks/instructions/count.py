@@ -31,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 
 EXPECTED = Path(__file__).with_name("expected.json")
@@ -61,6 +62,8 @@ def runs() -> Iterator[tuple[str, Run]]:
         ("deep-yield", subject.deep_yield),
     ):
         yield f"Python {name}", lambda n, method=method: method(n, count=False)
+    yield "Python lifecycle, variables", lambda n: with_variables(subject.lifecycle, n)
+    yield "Python cost, variables", lambda n: with_variables(subject.cost, n)
     yield "Python on_thread_stack", lambda n: inside(calls_on_thread_stack).enter(n)
     names = _greenlet_names()
     greenlets = GreenletSubject(names["greenlet"], names["getcurrent"])
@@ -78,6 +81,17 @@ def runs() -> Iterator[tuple[str, Run]]:
         lambda n: drive(run_sync(waiting, way.wait, Suspends, n + 1), n),
     )
     yield "bridge step", lambda n: drive(bridge(awaiting(Suspends, n + 1)), n)
+
+
+def with_variables(method: Callable[..., object], n: int) -> None:
+    """Do n of it where context variables have values, which are then copied."""
+
+    def run() -> None:
+        for name in "abc":
+            ContextVar(name).set(name)
+        method(n, count=False)
+
+    copy_context().run(run)
 
 
 def calls_on_thread_stack(n: int) -> None:

@@ -420,7 +420,6 @@ follow_driver(Bridge *self, PyObject *context)
 {
     PyObject *before = self->context, *unused = NULL;
 
-    self->context = context;
     for (struct strand *s = self->top; s; s = s->caller)
         if (s->slice.context == before) {
             s->slice.context = Py_XNewRef(context);
@@ -428,6 +427,8 @@ follow_driver(Bridge *self, PyObject *context)
                 Py_DECREF(before);
             unused = before;
         }
+    if (unused)
+        self->context = context;
     return unused;
 }
 
@@ -444,8 +445,7 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
         error_take(&t->error);
-    if (CO_UNLIKELY(top->slice.context != t->ts->context) &&
-        top->slice.context == self->context)
+    if (CO_UNLIKELY(self->context != t->ts->context))
         unused = follow_driver(self, t->ts->context);
     self->top = NULL;
     self->awaited = NULL;
@@ -799,6 +799,24 @@ task_is_inside(struct thread_record *t, struct strand *s, bool *unknown)
     return inside;
 }
 
+/* Whether something runs in a Context.run() of its own below the Bridge that
+ * has this strand, as a task's steps do. Contexts of coroutines are none. */
+static bool
+has_run_inside(const struct thread_record *t, const struct strand *s)
+{
+    const PyObject *drivers = s->caller->slice.context, *context;
+    const struct strand *at = t->current;
+
+    for (context = t->ts->context;; context = at->slice.context) {
+        if (CO_UNLIKELY(context != drivers) && context &&
+            tstate_context_is_entered(context))
+            return true;
+        if (at == s)
+            return false;
+        at = at->caller;
+    }
+}
+
 static const char no_memory[] = "there is no memory to find out";
 
 /* Why the running chain can't be suspended, or NULL. */
@@ -815,8 +833,7 @@ obstacle(struct thread_record *t, struct strand *s)
         return "a greenlet of another library is running, whose stack is a "
                "part of this one; put copool's in its place, with "
                "copool.greenlet.install()";
-    if (CO_UNLIKELY(t->ts->context != s->caller->slice.context) &&
-        task_is_inside(t, s, &unknown))
+    if (CO_UNLIKELY(has_run_inside(t, s)) && task_is_inside(t, s, &unknown))
         return "its task has begun inside a step of another one, which would "
                "be suspended in the middle; make such a task of "
                "copool.aio.bridge(coroutine), or with loop.create_task() in a "

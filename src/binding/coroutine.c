@@ -160,26 +160,38 @@ static const struct face_ops ops;
 static PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
                                  Py_ssize_t nargs);
 
+/* *context gets what it is to begin in, a new reference, or NULL for one in
+ * which there is nothing yet. False with an exception set. May run Python code.
+ */
+static bool
+get_context(struct thread_record *t, const Coroutine *self, PyObject **context)
+{
+    if (CO_LIKELY(!self->context))
+        return strand_copy_context(t, context);
+    *context =
+        self->context == Py_None ? strand_context(t) : Py_NewRef(self->context);
+    return *context != NULL;
+}
+
 /* Copies what it needs of args before control first comes back. */
 __attribute__((noinline)) static PyObject *
 start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
-    PyObject *context =
-        self->context ? Py_NewRef(self->context) : strand_context(t);
     struct strand_start begin = {NULL, self->fn, {args, nargs, NULL}};
+    PyObject *context;
     struct strand *s;
 
-    if (CO_UNLIKELY(!context))
+    if (CO_UNLIKELY(!get_context(t, self, &context)))
         return NULL;
     if (CO_UNLIKELY(self->state != CREATED)) {
         /* A finalizer was faster, if the context had to be made. */
-        Py_DECREF(context);
+        Py_XDECREF(context);
         return coroutine_enter((PyObject *)self, args, nargs);
     }
     s = strand_create(t, (PyObject *)self, &ops, t->entry);
     if (CO_UNLIKELY(!s)) {
-        Py_DECREF(context);
+        Py_XDECREF(context);
         return NULL; /* still CREATED: it may be tried again */
     }
     s->slice.context = context;
@@ -548,6 +560,29 @@ set_name(PyObject *op, PyObject *name, void *Py_UNUSED(closure))
     return -1;
 }
 
+/* Makes what the constructor was given for `context` what a Coroutine keeps.
+ * False with an exception set. */
+static bool
+convert_context(PyObject **context)
+{
+    if (PyContext_CheckExact(*context))
+        return true;
+    if (*context == Py_None) {
+        *context = NULL;
+        return true;
+    }
+    if (PyUnicode_Check(*context) &&
+        PyUnicode_CompareWithASCIIString(*context, "shared") == 0) {
+        *context = Py_None;
+        return true;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "context must be a contextvars.Context, \"shared\" or None, "
+                 "not %R",
+                 *context);
+    return false;
+}
+
 static PyObject *
 make(PyTypeObject *type, PyObject *fn, PyObject *context, PyObject *name)
 {
@@ -562,15 +597,8 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context, PyObject *name)
                      Py_TYPE(fn)->tp_name);
         return NULL;
     }
-    if (CO_UNLIKELY(context == Py_None))
-        context = NULL;
-    if (CO_UNLIKELY(context && !PyContext_CheckExact(context))) {
-        PyErr_Format(PyExc_TypeError,
-                     "context must be a contextvars.Context or None, not "
-                     "%.200s",
-                     Py_TYPE(context)->tp_name);
+    if (CO_UNLIKELY(context && !convert_context(&context)))
         return NULL;
-    }
     if (CO_UNLIKELY(name == Py_None))
         name = NULL;
     if (CO_UNLIKELY(name && !PyUnicode_Check(name)))
@@ -843,7 +871,10 @@ static PyMemberDef members[] = {
 static PyType_Slot slots[] = {
     {Py_tp_doc,
      PyDoc_STR("Coroutine(fn, /, *, context=None, name=None)\n--\n\n"
-               "A call of fn that can stop, at any depth, and go on later.")},
+               "A call of fn that can stop, at any depth, and go on later.\n\n"
+               "It runs in the context that is given, or in a copy of that of "
+               "who first\nenters it; with context='shared' in that itself, "
+               "so that what it sets is\nseen there.")},
     {Py_tp_new, coroutine_new},
     {Py_tp_dealloc, coroutine_dealloc},
     {Py_tp_finalize, coroutine_finalize},

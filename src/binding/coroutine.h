@@ -12,7 +12,8 @@
 typedef struct {
     PyObject_HEAD
     PyObject *fn;      /* NULL when finished */
-    PyObject *context; /* the constructor's, or NULL; NULL once started */
+    PyObject *context; /* the constructor's, None for the caller's, or NULL for
+                          a copy of that; NULL once started */
     PyObject *weakrefs;
     struct strand *strand;
     struct label *label; /* or NULL */

@@ -123,6 +123,13 @@ keep_no_faces(struct thread_record *t)
     free_faces_drop(&t->free_bridges);
 }
 
+static void
+spare_contexts_drop(struct spare_contexts *list)
+{
+    while (list->count)
+        Py_XDECREF(spare_contexts_take(list));
+}
+
 void
 strand_keep_faces(bool keep)
 {
@@ -214,6 +221,8 @@ record_gone(PyObject *capsule)
             tell_gone(t);
     }
     keep_no_faces(t); /* and none comes any more */
+    Py_CLEAR(t->spare_contexts.no_values);
+    spare_contexts_drop(&t->spare_contexts);
     if (inside)
         tstate_return_data_stack(ts, &t->own.slice);
     record_set_ts(t, NULL);
@@ -250,7 +259,7 @@ record_make(PyThreadState *ts, PyObject *dict)
 {
     struct thread_record *t = record_get();
     struct module_state *state;
-    PyObject *capsule;
+    PyObject *capsule, *no_values;
 
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
@@ -263,11 +272,14 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->instrumentation = t->renewing = tstate_instrumentation(ts);
     settle(ts);
     state = state_get();
-    capsule = state ? record_capsule(t, dict) : NULL;
+    no_values = state ? tstate_no_values() : NULL;
+    capsule = no_values ? record_capsule(t, dict) : NULL;
     if (!capsule) {
+        Py_XDECREF(no_values);
         record_put(t);
         return NULL;
     }
+    t->spare_contexts.no_values = no_values;
     t->state = state;
     t->interp = ts->interp;
     t->entry = strand_main;
@@ -655,9 +667,10 @@ strand_release(struct strand *s)
     PyObject *exception = s->root.exc.exc_value;
     PyObject *hook = s->trace_hook, *trace = s->slice.trace_arg;
     PyObject *locals = tstate_end(&s->root);
+    struct thread_record *t = s->thread;
     struct pool *pool = s->pool;
 
-    CO_ASSERT(s->finished && s->thread->current != s);
+    CO_ASSERT(s->finished && t->current != s);
     unlink_started(s);
     if (CO_UNLIKELY(face != NULL))
         leave_dropped(s);
@@ -667,7 +680,8 @@ strand_release(struct strand *s)
         blocks_collect();
     Py_XDECREF(locals);
     Py_XDECREF(exception);
-    Py_XDECREF(context);
+    if (context)
+        spare_contexts_keep(&t->spare_contexts, context);
     Py_XDECREF(hook);
     Py_XDECREF(trace);
     Py_XDECREF(face);
@@ -754,6 +768,7 @@ strand_trim(struct thread_record *t)
         dismiss(t, take_parked(t));
     free_faces_drop(&t->free_coroutines);
     free_faces_drop(&t->free_bridges);
+    spare_contexts_drop(&t->spare_contexts);
 }
 
 /* --- code that tools have changed -------------------------------------------

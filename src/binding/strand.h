@@ -134,6 +134,51 @@ free_faces_keep(struct free_faces *list, PyObject *face)
     return true;
 }
 
+/* Contexts that a thread keeps for its coroutines: to fill one with what
+ * another has in it is cheaper than CPython's copies. The collector shows them
+ * to whoever asks it for all objects, so that each must be like any other, with
+ * no values. */
+#if CO_CHECK || defined(Py_REF_DEBUG)
+enum { STRAND_MAX_CONTEXTS = 0 };
+#else
+enum { STRAND_MAX_CONTEXTS = 16 };
+#endif
+
+struct spare_contexts {
+    PyObject *no_values; /* NULL when the record is not in use */
+    PyObject *contexts[STRAND_MAX_CONTEXTS + 1];
+    unsigned count;
+};
+
+/* One to be filled, a new reference, or NULL. */
+static inline PyObject *
+spare_contexts_take(struct spare_contexts *list)
+{
+    PyObject *context;
+
+    if (CO_UNLIKELY(list->count == 0))
+        return NULL;
+    context = list->contexts[--list->count];
+    if (CO_LIKELY(tstate_context_is_alone(context)))
+        return context;
+    Py_DECREF(context);
+    return NULL;
+}
+
+/* Steals the reference to a context that has been left for good. May run Python
+ * code. */
+static inline void
+spare_contexts_keep(struct spare_contexts *list, PyObject *context)
+{
+    if (CO_LIKELY(tstate_context_is_alone(context) && list->no_values &&
+                  list->count < STRAND_MAX_CONTEXTS)) {
+        list->contexts[list->count++] = context;
+        context =
+            tstate_context_swap_values(context, Py_NewRef(list->no_values));
+    }
+    Py_DECREF(context);
+}
+
 /* What a face keeps for a thread, at the beginning of a structure of its own.
  */
 struct thread_extra {
@@ -173,6 +218,7 @@ struct thread_record {
     bool collecting;    /* the garbage collector works in this thread */
     struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
+    struct spare_contexts spare_contexts;
     Py_tracefunc profile_seen; /* a profile function, or NULL: see follow.c */
     unsigned long ident;       /* threading.get_ident() */
     char name[48];             /* the thread's, when the record was made,
@@ -288,6 +334,27 @@ strand_context(struct thread_record *t)
     if (CO_UNLIKELY(!t->ts->context))
         return strand_context_slow(t);
     return Py_NewRef(t->ts->context);
+}
+
+/* *copy gets a copy of that context: a new reference, or NULL if there is
+ * nothing in it, since CPython makes an empty one for a chain that needs one.
+ * False with an exception set. May run Python code. */
+static inline bool
+strand_copy_context(struct thread_record *t, PyObject **copy)
+{
+    PyObject *context = t->ts->context, *values;
+
+    *copy = NULL;
+    if (!context || tstate_context_is_empty(context))
+        return true;
+    *copy = spare_contexts_take(&t->spare_contexts);
+    if (CO_UNLIKELY(!*copy)) {
+        *copy = PyContext_Copy(context);
+        return *copy != NULL;
+    }
+    values = Py_NewRef(tstate_context_values(context));
+    Py_DECREF(tstate_context_swap_values(*copy, values));
+    return true;
 }
 
 /* A strand in a block from the process-wide pool, to be started at `entry` in

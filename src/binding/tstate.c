@@ -815,6 +815,18 @@ tstate_is_unwound(PyThreadState *ts, struct tstate_slice *s,
            ts->datastack_top == &ts->datastack_chunk->data[1];
 }
 
+PyObject *
+tstate_no_values(void)
+{
+    PyObject *context = PyContext_New(), *values;
+
+    if (!context)
+        return NULL;
+    values = Py_NewRef(tstate_context_values(context));
+    Py_DECREF(context);
+    return values;
+}
+
 void
 tstate_clear_rest(PyThreadState *ts)
 {

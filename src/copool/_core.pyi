@@ -20,12 +20,14 @@ _State: TypeAlias = Literal["created", "running", "waiting", "suspended", "finis
 
 @final
 class Coroutine(Generic[_Y]):
+    # Without a context, or with None, it runs in a copy of that of who first enters
+    # it; with "shared" in that itself, so that what it sets is seen there.
     def __init__(
         self,
         fn: Callable[..., Any],
         /,
         *,
-        context: Context | None = None,
+        context: Context | Literal["shared"] | None = None,
         name: str | None = None,
     ) -> None: ...
     name: str | None

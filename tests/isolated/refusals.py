@@ -50,6 +50,25 @@ def coroutine():
     return seen
 
 
+def contexts():
+    def set_it(value):
+        before = variable.set(value).old_value
+        return before, yield_(variable.get()), variable.get()
+
+    def main():
+        variable.set(1)
+        seen = []
+        for context in None, "shared":
+            co = Coroutine(set_it, context=context)
+            other = Coroutine(set_it)
+            seen += [co.enter(2), other.enter(3), variable.get()]
+            seen += [co.enter(4), other.enter(5)]
+        return seen
+
+    variable = contextvars.ContextVar("variable")
+    return contextvars.copy_context().run(main)
+
+
 def attributes():
     def body():
         co = copool.current()
@@ -530,6 +549,7 @@ def garbage():
 
 PROGRAMS = [
     coroutine,
+    contexts,
     attributes,
     iteration,
     deep,

@@ -1318,13 +1318,16 @@ def test_a_call_has_what_is_left_of_the_limit():
     assert abs(descend(100) + 100 - descend(0)) < 10
 
 
-def test_coroutines_that_wait_with_it_go_on_in_the_driver_s_context():
+@pytest.mark.parametrize(("context", "inside"), [(None, 1), ("shared", 2)])
+def test_what_waits_in_the_driver_s_context_goes_on_in_that_of_the_next(
+    context, inside
+):
     def inner():
         await_(Step())
         seen.append(var.get())
 
     def call():
-        Coroutine(inner).enter()
+        Coroutine(inner, context=context).enter()
         seen.append(var.get())
         await_(Step())
         seen.append(var.get())
@@ -1340,7 +1343,7 @@ def test_coroutines_that_wait_with_it_go_on_in_the_driver_s_context():
     drive(1)
     drive(2)
     assert drive(3) == "end"
-    assert seen == [2, 2, 3]
+    assert seen == [inside, 2, 3]
 
 
 def test_a_context_entered_below_stays_when_the_driver_has_it_too():

@@ -23,7 +23,7 @@ import trio.testing
 import uvloop
 
 import copool
-from copool import CoroutineError
+from copool import Coroutine, CoroutineError
 from copool.aio import (
     asyncify,
     await_,
@@ -280,6 +280,35 @@ def test_an_eager_task_inside_a_step_does_not_stop_that_in_the_middle(how):
     expected = "waited" if how == "a bridge" else True
     assert run_anywhere(outer()) == (expected, "own", True)
     assert asyncio.run(run_sync(lambda: await_(outer()))) == (expected, "own", True)
+
+
+def enter_own(fn):
+    return Coroutine(fn).enter()
+
+
+def enter_shared(fn):
+    return Coroutine(fn, context="shared").enter()
+
+
+@needs_eager_tasks
+@pytest.mark.parametrize("around", [lambda fn: fn(), enter_own, enter_shared])
+@pytest.mark.parametrize("inside", [lambda fn: fn(), enter_own, enter_shared])
+def test_nor_where_coroutines_are_around_it_or_in_it(around, inside):
+    async def waits():
+        try:
+            return inside(lambda: await_(asyncio.sleep(0, "waited")))
+        except CoroutineError as error:
+            return "inside a step of another one" in str(error)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        var.set("main")
+        own = around(lambda: inside(lambda: await_(asyncio.sleep(0, "own"))))
+        task = around(lambda: asyncio.Task(waits(), loop=loop, eager_start=True))
+        return await task, own
+
+    var = contextvars.ContextVar("var")
+    assert run_anywhere(main()) == (True, "own")
 
 
 @needs_eager_tasks

@@ -232,16 +232,17 @@ def test_contexts_are_those_of_the_greenlet():
         main.switch()
         return var.get()
 
-    def body():
+    def body(context):
         var.set("body")
-        return Coroutine(inside).enter(), var.get()
+        return Coroutine(inside, context=context).enter(), var.get()
 
-    g = greenlet(body)
-    g.switch()
-    # The coroutine runs in the context object of who entered it.
-    assert g.gr_context[var] == "inside"
-    assert var.get() is None
-    assert g.switch() == ("inside", "inside")
+    for context, seen in (None, "body"), ("shared", "inside"):
+        g = greenlet(body)
+        g.switch(context)
+        # Whatever coroutine it is suspended in.
+        assert g.gr_context[var] == seen
+        assert var.get() is None
+        assert g.switch() == ("inside", seen)
 
 
 def test_exceptions_being_handled():

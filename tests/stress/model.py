@@ -122,11 +122,10 @@ class Chain:
 
 def follow(thing: Chain, driver: Chain) -> None:
     """Give it, and the coroutines that wait in it, the context of its driver."""
-    before, thing.base = thing.base, driver.context
-    chain = thing.top
+    before, chain = thing.base, thing.top
     while chain:
         if chain.context is before:
-            chain.context = driver.context
+            chain.context = thing.base = driver.context
         chain = chain.caller if chain is not thing else None
 
 
@@ -152,6 +151,10 @@ def cleanup(habits: int) -> str:
 
 def is_polite(habits: int) -> bool:
     return habits // 16 % 4 == 3
+
+
+def shares_context(habits: int) -> bool:
+    return habits // 32 % 2 == 1
 
 
 def to_send(value: int) -> int | None:
@@ -512,6 +515,8 @@ class Model:
         if not thing.active:
             thing.active, thing.thread = True, t
             thing.context = thing.base = driver.context
+            if thing.kind == "C" and not shares_context(thing.habits):
+                thing.context = dict(driver.context)
             self.begin(thing, outcome[1])
             return
         top = thing.top if thing.kind in "BD" else thing
@@ -519,7 +524,7 @@ class Model:
         if thing.in_await:
             thing.in_await, thing.thread = False, t
             thing.context = thing.base = driver.context
-        elif thing.kind in "BD" and top.context is thing.base:
+        elif thing.kind in "BD":
             follow(thing, driver)
         thing.top = None
         self.deliver(top, outcome)

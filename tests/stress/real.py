@@ -15,7 +15,7 @@ import weakref
 from typing import Any
 
 from author import from_seed
-from model import Model, Unclear, catches, cleanup, is_polite, to_send
+from model import Model, Unclear, catches, cleanup, is_polite, shares_context, to_send
 from program import CALLS, KINDS, POLICIES, SLOTS, Program
 
 import copool
@@ -279,7 +279,7 @@ class World:
         fn = functools.partial(self.bottom, Frame(number, "bottom", b, 1))
         thing: Any
         if kind == "C":
-            thing = Coroutine(fn)
+            thing = Coroutine(fn, context="shared" if shares_context(b) else None)
         elif kind == "G":
             thing = greenlet(fn)
         elif kind == "B":
