@@ -389,7 +389,7 @@ def bridges():
         raise StopIteration(1)
 
     b = run_sync(call, 1, 2, a=3)
-    seen = [b.__name__, b.cr_frame, drive(b), repr(b)[:18]]
+    seen = [b.__name__, b.cr_frame.f_code.co_name, drive(b), repr(b)[:18]]
     seen += [drive(run_sync(int)), drive(bridge(target()))]
     try:
         drive(run_sync(stop))

@@ -20,22 +20,13 @@ def use():
     return copool._core._greenlet_names()
 
 
-def import_only():
-    import copool._core
-
-    return copool._core
-
-
 def main(path, mode, n):
     module = importlib.util.find_spec("copool._core").origin
     ctypes.CDLL(module)  # it has a place now, and has not run
     library = load(path, module)
     first = int(n)
-    # CPython 3.13.0 frees what is in a type's dictionary if that can't grow while the
-    # type is made ready.
-    do = use if sys.version_info[:2] != (3, 13) else import_only
     with contextlib.suppress(MemoryError, ImportError):
-        library.refuse_while(do, first, first if mode == "once" else 1 << 40)
+        library.refuse_while(use, first, first if mode == "once" else 1 << 40)
     refused = library.refuse_count()
 
     names = use()

@@ -60,6 +60,11 @@ def test_program_fails_cleanly_and_works_afterwards(library, program, mode):
     assert run(library, "refusals.py", program, mode, str(step)) > 3
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 13),
+    reason="CPython 3.13.0 frees what is in a type's dictionary if that can't grow "
+    "while the type is made ready",
+)
 @pytest.mark.parametrize("mode", ["once", "on"])
 def test_import_fails_cleanly_and_works_afterwards(library, mode):
     """Each point in a process of its own, since a module is made only once."""
