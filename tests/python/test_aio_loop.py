@@ -1239,7 +1239,9 @@ def test_a_task_shows_a_call_in_each_state_as_a_coroutine(plain_run):
         lines = [
             re.sub(r":(\d+)", lambda n: f":+{int(n[1]) - begin}", s) for s in states
         ]
-        return [re.sub(" wait_for=.*|at 0x[0-9a-f]+", "", line) for line in lines]
+        # In debug mode they also say where the task was made.
+        places = r" wait_for=.*|at 0x[0-9a-f]+| created at [^ >]+"
+        return [re.sub(places, "", line) for line in lines]
 
     states, event = [], None
     assert told(call, lambda: run_sync(call)) == told(coroutine, coroutine)
