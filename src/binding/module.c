@@ -130,6 +130,7 @@ share(PyObject *module, PyObject *first)
     Py_INCREF(state->coroutine_error);
     Py_INCREF(state->coroutine_exit);
     Py_INCREF(state->pool_exhausted);
+    Py_INCREF(state->no_values);
     return PyDict_Merge(PyModule_GetDict(module), PyModule_GetDict(first), 0);
 }
 
@@ -138,7 +139,8 @@ fill(PyObject *module, PyObject *at_exit)
 {
     struct module_state *state = PyModule_GetState(module);
 
-    if (add_exceptions(module, state) < 0 ||
+    state->no_values = tstate_no_values();
+    if (!state->no_values || add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
         call_graph_init(module, state) < 0 || blocks_init(module, state) < 0 ||
         follow_init(module) < 0 || greenlet_module_init(module, state) < 0 ||
@@ -192,6 +194,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->coroutine_error);
     Py_VISIT(state->coroutine_exit);
     Py_VISIT(state->pool_exhausted);
+    Py_VISIT(state->no_values);
     return 0;
 }
 
@@ -206,6 +209,7 @@ module_clear(PyObject *module)
     Py_CLEAR(state->coroutine_error);
     Py_CLEAR(state->coroutine_exit);
     Py_CLEAR(state->pool_exhausted);
+    Py_CLEAR(state->no_values);
     return 0;
 }
 

@@ -15,6 +15,7 @@ struct module_state {
     PyObject *coroutine_error;
     PyObject *coroutine_exit;
     PyObject *pool_exhausted;
+    PyObject *no_values;    /* of an empty context, see strand.h */
     struct bridge *bridges; /* all that there are, newest first */
     bool watches_collector; /* see bridge.c */
     bool notes_makers;      /* see label.h */

@@ -254,12 +254,14 @@ settle(PyThreadState *ts)
         tstate_set_limits(ts, block->low, block_stack_top(block));
 }
 
+/* Makes nothing that the collector counts: what it then calls would need a
+ * record, too. */
 static struct thread_record *
 record_make(PyThreadState *ts, PyObject *dict)
 {
     struct thread_record *t = record_get();
     struct module_state *state;
-    PyObject *capsule, *no_values;
+    PyObject *capsule;
 
     if (!t)
         return (struct thread_record *)PyErr_NoMemory();
@@ -272,14 +274,12 @@ record_make(PyThreadState *ts, PyObject *dict)
     t->instrumentation = t->renewing = tstate_instrumentation(ts);
     settle(ts);
     state = state_get();
-    no_values = state ? tstate_no_values() : NULL;
-    capsule = no_values ? record_capsule(t, dict) : NULL;
+    capsule = state ? record_capsule(t, dict) : NULL;
     if (!capsule) {
-        Py_XDECREF(no_values);
         record_put(t);
         return NULL;
     }
-    t->spare_contexts.no_values = no_values;
+    t->spare_contexts.no_values = Py_XNewRef(state->no_values);
     t->state = state;
     t->interp = ts->interp;
     t->entry = strand_main;
