@@ -1138,11 +1138,14 @@ bound_arguments(const Bridge *self)
         bound = PyObject_Vectorcall(bind, &PyTuple_GET_ITEM(all, 0), (size_t)n,
                                     names);
     }
-    PyErr_Clear(); /* it can't be called with these, or they are not known */
     Py_XDECREF(inspect);
     Py_XDECREF(bind);
     Py_XDECREF(all);
-    return bound && PyDict_Check(bound) ? bound : PyDict_New();
+    if (bound ||
+        (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError)))
+        return bound;
+    PyErr_Clear(); /* it can't be called with these, or they are not known */
+    return PyDict_New();
 }
 
 /* Who asks for the frame of a call takes it for finished if there is none. So
@@ -1152,19 +1155,19 @@ static PyFrameObject *
 stand_in_frame(Bridge *self)
 {
     PyObject *name = get_name((PyObject *)self, NULL);
-    PyObject *its = callable_code(self), *globals = PyDict_New();
+    PyObject *its = callable_code(self), *globals = name ? PyDict_New() : NULL;
     PyObject *locals = globals ? bound_arguments(self) : NULL;
     const char *file = "<built-in>",
-               *text = name ? PyUnicode_AsUTF8(name) : NULL;
+               *text = locals ? PyUnicode_AsUTF8(name) : NULL;
     PyCodeObject *code = NULL;
     PyFrameObject *frame = NULL;
     int line = 0;
 
-    if (PyCode_Check(its)) {
+    if (text && PyCode_Check(its)) {
         file = PyUnicode_AsUTF8(((PyCodeObject *)its)->co_filename);
         line = ((PyCodeObject *)its)->co_firstlineno;
     }
-    if (text && file && locals)
+    if (text && file)
         code = PyCode_NewEmpty(file, text, line);
     if (code)
         frame = PyFrame_New(tstate_get(), code, globals, locals);
