@@ -14,6 +14,7 @@ import os
 import pickle
 import random
 import shutil
+import subprocess
 import sys
 import types
 import warnings
@@ -45,6 +46,7 @@ import copool
 from copool import CoroutineError
 from copool._core import _greenlet_names
 from copool.aio import CantWait, atomic, await_, lazy_loads, run_sync
+from copool.aio._sqlalchemy import _without_waits
 
 URL = os.environ.get("COPOOL_TEST_DATABASE")
 api = types.SimpleNamespace(**_greenlet_names())
@@ -1090,6 +1092,42 @@ def switched_off():
     lazy_loads(False)
     yield
     lazy_loads(True)
+
+
+def test_pools_wait_as_ever_when_it_is_off():
+    def finalize(connection, record, pool, *, is_gc_cleanup):
+        return seen.append(copool.aio.can_await())
+
+    seen = []
+    finalize = _without_waits(finalize)
+    drop = functools.partial(finalize, None, None, None, is_gc_cleanup=True)
+    asyncio.run(run_sync(drop))
+    lazy_loads(False)
+    try:
+        asyncio.run(run_sync(drop))
+    finally:
+        lazy_loads(True)
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize(("value", "is_adapted"), [("0", False), ("1", True)])
+def test_the_environment_decides(value, is_adapted):
+    code = (
+        "import copool.aio\n"
+        "from sqlalchemy.pool import base\n"
+        "from sqlalchemy.util import concurrency\n"
+        "print(hasattr(base._finalize_fairy, '__wrapped__'))\n"
+        "ours = copool.aio._sqlalchemy._spawn.__code__\n"
+        "print(concurrency.greenlet_spawn.__code__ is ours)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"COPOOL_LAZY_LOADS": value},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == [str(is_adapted)] * 2
 
 
 def test_off_and_on_again(url, switched_off):

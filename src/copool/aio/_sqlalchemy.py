@@ -29,7 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-
 __all__ = ["lazy_loads"]
 
 T = TypeVar("T")
@@ -278,7 +277,7 @@ def _without_waits(finalize: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         # How that is told in 2.1, and in 2.0.
         is_gone = kwargs.get("is_gc_cleanup") or isinstance(args[0], weakref.ref)
-        with atomic() if is_gone and can_await() else nullcontext():
+        with atomic() if _wanted and is_gone and can_await() else nullcontext():
             finalize(connection, record, pool, *args, **kwargs)
 
     return finalize_without_waits
