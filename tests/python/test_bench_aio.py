@@ -508,3 +508,10 @@ def test_a_wish_is_told_apart_from_the_bound(factor, word):
     ours = series("run-sync", "copool", 100 * factor, variant="noop")
     table = report.verdict_table(targets.judge(results_of(base, ours), ["run-sync"]))
     assert table.rows[0][1:] == ("≤ 3×; wish 2×", f"{factor:.2f}×", word)
+
+
+def test_a_bound_that_is_just_missed_does_not_look_reached():
+    base = series("run-sync", "plain", 100, variant="noop")
+    ours = series("run-sync", "copool", 300.4, variant="noop")
+    table = report.verdict_table(targets.judge(results_of(base, ours), ["run-sync"]))
+    assert table.rows[0][1:] == ("≤ 3×; wish 2×", "3.004×", "MISSED")

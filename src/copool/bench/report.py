@@ -256,13 +256,17 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     words = {True: "reached", False: "MISSED", None: "not measured"}
     rows = []
     for verdict in verdicts:
-        figure = verdict.figure
+        figure, target = verdict.figure, verdict.target
+        bound = target.at_most if target.at_least is None else target.at_least
         if figure is None:
             written = ""
-        elif verdict.target.unit == "×":
+        elif target.unit == "×" and (
+            verdict.reached or bound is None or times(figure) != times(bound)
+        ):
             written = times(figure)
         else:
-            written = f"{figure:,.6g}{verdict.target.unit}"
+            # Also what is missed by less than the two digits of a ratio tell.
+            written = f"{figure:,.6g}{target.unit}"
         word = words[verdict.reached]
         if figure is not None and verdict.target.wish_granted_by(figure):
             word = "wish reached"
