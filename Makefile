@@ -198,42 +198,45 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 # around the library, which are a third of the time. Their processes are looked at
 # by the newest.
 AROUND := bench demo example stress
-TEST_FOUND = others=; for python in $(FOUND); do \
-	case $$python in \
-		$(lastword $(FOUND))) without=; export COPOOL_OTHER_PYTHONS="$$others";; \
-		*) without="$(AROUND:%=--ignore-glob='*_%*.py')";; \
-	esac; \
-	$(MAKE) --no-print-directory test PYTHON=$$python ARGS="$$without"; \
-	others="$$others $(CURDIR)/.venv/$$($$python -c '$(PRINT_VERSION)')/bin/python"; \
-done
+TEST_FOUND = $(foreach python,$(OLDER),"test PYTHON=$(python) \
+	ARGS=\"$(AROUND:%=--ignore-glob='*_%*.py')\"") \
+	"test $(NEWEST) COPOOL_OTHER_PYTHONS='$(foreach python,$(OLDER), \
+	$(CURDIR)/.venv/$(shell $(python) -c '$(PRINT_VERSION)')/bin/python)'"
 
 # What ci does, as far as it measures no time, goes two at a time and the longest
-# first: see .ci/pairs. For the oldest interpreter its debug build is enough.
+# first: see .ci/parts, which says at the end how long each took. For the oldest
+# interpreter its debug build is enough.
 NEWEST = PYTHON=$(lastword $(FOUND))
+OLDER = $(filter-out $(lastword $(FOUND)),$(FOUND))
 NEWER = $(wordlist 2,9,$(FOUND))
 BETWEEN = $(filter-out $(lastword $(FOUND)),$(NEWER))
-ci: lint
-	@printf '%s\n' test-models $(FOUND_DBG:%='for-debug PYTHON=%') \
+ci:
+	@rm -f build/parts
+	@printf '%s\n' 'lint PYTHON=$(firstword $(FOUND))' test-models \
+		$(FOUND_DBG:%='for-debug PYTHON=%') \
 		test-aarch64-python test-valgrind test-tsan test-asan test-aarch64 \
-		test-musl $(NEWER:%='for-debug PYTHON=%') | .ci/pairs
-	@set -e; $(TEST_FOUND)
+		test-musl $(NEWER:%='for-debug PYTHON=%') | .ci/parts 2
+	@printf '%s\n' $(TEST_FOUND) | .ci/parts 1
 	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
 		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
 		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' 'libraries-quick $(NEWEST)' \
 		'stdlib-quick $(NEWEST) ARGS=--jobs=1' \
 		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
-		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/pairs
-	@$(MAKE) --no-print-directory compat-quick $(NEWEST)
+		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/parts 2
+	@echo 'compat-quick $(NEWEST)' | .ci/parts 1
+	@.ci/parts --table
 
 # The part of it for the interpreters of another system: see .ci/sid.
 ci-sid:
+	@rm -f build/parts
 	@printf '%s\n' $(FOUND_DBG:%='for-debug PYTHON=%') $(FOUND:%='for-test PYTHON=%') \
-		| .ci/pairs
-	@set -e; $(TEST_FOUND)
+		| .ci/parts 2
+	@printf '%s\n' $(TEST_FOUND) | .ci/parts 1
 	@printf '%s\n' $(FOUND_DBG:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
-		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' | .ci/pairs
-	@$(MAKE) --no-print-directory compat-quick $(NEWEST) \
-		ARGS="abi asyncio greenlet greenback celery"
+		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' | .ci/parts 2
+	@echo 'compat-quick $(NEWEST) ARGS="abi asyncio greenlet greenback celery"' \
+		| .ci/parts 1
+	@.ci/parts --table
 
 for-test: $(VENV)/.test
 for-debug: $(VENV)-debug/.copool
