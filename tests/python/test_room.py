@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import json
 import marshal
 import pickle
@@ -162,6 +163,15 @@ def test_same_outcome_as_in_the_main_flow(name, levels, chain):
     assert chain(lambda: outcome(ENDING[name], levels)) == outside
 
 
+@pytest.fixture
+def frozen():
+    """To visit what other tests have left, again and again, takes too long."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("frozen")
 @CHAINS
 @pytest.mark.parametrize("name", LASTING)
 def test_what_no_thread_counts_has_room_too(name, chain):
