@@ -80,9 +80,20 @@ bench: $(VENV)/.demo
 	@echo "copool: running '$(strip copool bench $(ARGS))' with Python $(VERSION)"
 	@$(RUN) copool bench $(ARGS)
 
+# Two processes take a file of tests each, in order; after them comes what has to be
+# alone. With options, as of one file, it is one process for all. A process that has
+# crashed is not replaced: the next would take the same file, and crash there again.
+TOGETHER := -m 'not scale and not alone' -n 2 --dist loadfile \
+	--no-loadscope-reorder --max-worker-restart=0
 test: test-core
 	@echo 'copool: running the tests with Python $(VERSION)'
+ifdef ARGS
 	@$(RUN) python -m pytest $(ARGS)
+else
+	@$(RUN) python -m pytest $(TOGETHER) $(WITHOUT)
+	@echo 'copool: running those that have to be alone'
+	@$(RUN) python -m pytest -m 'alone and not scale' $(WITHOUT)
+endif
 	@echo
 	@echo 'Next, try:'
 	@echo '  make demo'
@@ -199,7 +210,7 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 # by the newest.
 AROUND := bench demo example stress
 TEST_FOUND = $(foreach python,$(OLDER),"test PYTHON=$(python) \
-	ARGS=\"$(AROUND:%=--ignore-glob='*_%*.py')\"") \
+	WITHOUT=\"$(AROUND:%=--ignore-glob='*_%*.py')\"") \
 	"test $(NEWEST) COPOOL_OTHER_PYTHONS='$(foreach python,$(OLDER), \
 	$(CURDIR)/.venv/$(shell $(python) -c '$(PRINT_VERSION)')/bin/python)'"
 

@@ -15,9 +15,12 @@ if sys.version_info >= (3, 14):
     from asyncio.tools import build_task_table, get_all_awaited_by
 
 new_tools = sys.version_info >= (3, 15, 2) or (3, 14, 10) <= sys.version_info < (3, 15)
-pytestmark = pytest.mark.skipif(
-    not new_tools, reason="needs the tools of CPython 3.14.10 and 3.15.2"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(
+        not new_tools, reason="needs the tools of CPython 3.14.10 and 3.15.2"
+    ),
+]
 
 BEGIN = """
 import asyncio, ctypes, sys, time, uvloop, copool.aio

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "debugging.md"
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")

@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 PRELUDE = """
 import asyncio, ctypes, gc, json, os, random, re, signal, sys, threading, time
 import copool, copool.aio

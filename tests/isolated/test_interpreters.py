@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 # From 3.12 on each of these has a GIL of its own.
 PRELUDE = """
 import sys, threading, time

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 PAGES = """
 import os, resource
 def resident():

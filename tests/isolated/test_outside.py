@@ -26,6 +26,8 @@ from copool._outside.process import Process
 from copool._outside.report import Report
 from copool._outside.scene import Reader
 
+pytestmark = pytest.mark.alone
+
 VERSION = ".".join(map(str, sys.version_info[:3]))
 PRELUDE = """
 import asyncio, ctypes, functools, os, sys, threading, time

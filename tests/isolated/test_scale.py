@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 STACK = (512 if sys.version_info < (3, 14) else 256) * 1024
 
 # What every script starts with. Python's own allocator, since a debug one would

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 PRELUDE = """
 import faulthandler, gc, json, os, signal, sys, threading, time
 import copool

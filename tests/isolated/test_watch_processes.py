@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 PRELUDE = """
 import os, sys, threading, time, warnings
 import copool

@@ -19,6 +19,8 @@ from copool import Coroutine, yield_
 from copool._core import _greenlet_names
 from copool.aio import await_, run_sync
 
+pytestmark = pytest.mark.alone
+
 names = _greenlet_names()
 greenlet, getcurrent = names["greenlet"], names["getcurrent"]
 

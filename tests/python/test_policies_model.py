@@ -25,6 +25,8 @@ from copool.model.policies import (
     Violation,
 )
 
+pytestmark = pytest.mark.alone
+
 _models = Path(__file__).parent.parent / "models" / "check.py"
 _spec = importlib.util.spec_from_file_location("check", _models)
 check = importlib.util.module_from_spec(_spec)

@@ -15,6 +15,8 @@ import copool
 import copool.aio
 from copool import Coroutine, Counts, _core, yield_
 
+pytestmark = pytest.mark.alone
+
 LONG = 0.3
 TIMEOUT = 60
 
