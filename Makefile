@@ -36,7 +36,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug debug-quick \
-	debug-untimed ci ci-sid stress stress-debug refusals compat compat-quick \
+	debug-untimed ci ci-sid sid-system stress stress-debug refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
 	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
@@ -223,7 +223,7 @@ NEWER = $(wordlist 2,9,$(FOUND))
 BETWEEN = $(filter-out $(lastword $(FOUND)),$(NEWER))
 ci:
 	@rm -f build/parts
-	@printf '%s\n' 'lint PYTHON=$(firstword $(FOUND))' test-models \
+	@printf '%s\n' $(ALSO) 'lint PYTHON=$(firstword $(FOUND))' test-models \
 		$(FOUND_DBG:%='for-debug PYTHON=%') \
 		test-aarch64-python test-valgrind test-tsan test-asan test-aarch64 \
 		test-musl $(NEWER:%='for-debug PYTHON=%') | .ci/parts 2
@@ -237,7 +237,11 @@ ci:
 	@echo 'compat-quick $(NEWEST)' | .ci/parts 1
 	@.ci/parts --table
 
-# The part of it for the interpreters of another system: see .ci/sid.
+# The part of it for the interpreters of another system: see .ci/sid. The system
+# itself can be made beside the first parts of ci: with ALSO=sid-system.
+sid-system:
+	@.ci/sid build/sid
+
 ci-sid:
 	@rm -f build/parts
 	@printf '%s\n' $(FOUND_DBG:%='for-debug PYTHON=%') $(FOUND:%='for-test PYTHON=%') \
