@@ -1,11 +1,17 @@
 """What all tests share: the pool must be whole after each of them."""
 
 import gc
+import signal
 
 import pytest
 
 import copool
 from copool import _core
+
+
+# What a shell runs in the background is born with this ignored, and hands that on to
+# the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
