@@ -7,7 +7,7 @@
 # function of one thread stands as caller of a function of another, which it never
 # calls. Own times add up to more than has passed. Up to 3.11 the guess is right: there
 # a thread has its own profile function, while the monitoring that is used since belongs
-# to the interpreter. CPython 3.11.7, 3.12.1, 3.13.0.
+# to the interpreter. CPython 3.11.7, 3.12.1, 3.13.0, 3.14.10 and 3.15.2.
 #
 # So cumulative times and callers in the profile of any program with threads are wrong.
 set -euo pipefail
