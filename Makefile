@@ -249,7 +249,7 @@ ci-sid:
 	@printf '%s\n' $(TEST_FOUND) | .ci/parts 1
 	@printf '%s\n' $(FOUND_DBG:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
 		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' | .ci/parts 2
-	@echo 'compat-quick $(NEWEST) ARGS="abi asyncio greenlet greenback celery"' \
+	@echo 'compat-quick $(NEWEST) ARGS="abi asyncio greenlet greenback celery neighbours"' \
 		| .ci/parts 1
 	@.ci/parts --table
 

@@ -36,6 +36,7 @@ SUITES = (
     "xdist",
     "sqlalchemy",
     "sqlalchemy_anywhere",
+    "neighbours",
     "gevent",
     "gunicorn",
     "celery",

@@ -1,0 +1,1 @@
+"""Libraries on top of others that are asynchronous, used by plain functions."""
