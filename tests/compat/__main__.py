@@ -37,6 +37,7 @@ SUITES = (
     "sqlalchemy",
     "sqlalchemy_anywhere",
     "neighbours",
+    "playwright",
     "gevent",
     "gunicorn",
     "celery",

@@ -67,6 +67,8 @@ MEASURES = ["metrics.py", "million.py"]
 DEBUGGED = ["hangs.py", "leaks.py"]
 # tests/isolated/test_outside.py runs the one, and looks at it with the other.
 LOOKED_AT = ["clients.py", "walk_section.py"]
+# Run by tests/compat, which has Playwright.
+IN_COMPAT = ["plain_playwright.py"]
 ARGUMENTS = {"merge_names.py": ["sample.py"]}
 MEASURED = re.compile(r"^ *\d+\.\d\d(?= seconds$)", re.MULTILINE)
 SAMPLE = "class C(A):\n    def f(self): return b\n    def g(self): c(d)\n"
@@ -91,7 +93,7 @@ def test_example_prints_what_it_should(example, tmp_path):
 
 def test_every_example_here_is_run():
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(
-        [*PRINTED, *MEASURES, *DEBUGGED, *LOOKED_AT]
+        [*PRINTED, *MEASURES, *DEBUGGED, *LOOKED_AT, *IN_COMPAT]
     )
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 
 def provider() -> str:
     """Which greenlet this process runs on, by what is mapped into it."""
-    import greenlet
+    import greenlet  # noqa: F401
+
+    import copool.greenlet
 
     maps = Path("/proc/self/maps").read_text()
     files = re.findall(r"/([^/\n]*)/([^/.\n]*)\.[^/\n]*$", maps, re.MULTILINE)
     mapped = {
         "greenlet": ("greenlet", "_greenlet") in files,
-        "copool": ("copool", "_core") in files
-        and isinstance(greenlet.getcurrent(), greenlet.greenlet),
+        # It may be loaded beside greenlet, and used in other ways.
+        "copool": ("copool", "_core") in files and copool.greenlet.installed(),
     }
     return " and ".join(name for name, there in mapped.items() if there) or "none"
 
