@@ -8,7 +8,6 @@ import pytest
 import copool
 from copool import _core
 
-
 # What a shell runs in the background is born with this ignored, and hands that on to
 # the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
