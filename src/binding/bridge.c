@@ -148,97 +148,6 @@ throw_into(PyObject *it, PyObject *exc, PyObject **result)
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
-static PyObject *
-do_step(Bridge *self)
-{
-    PyObject *sent = self->sent, *result = NULL;
-
-    self->sent = NULL;
-    switch (self->step) {
-    case CALL:
-        result = call(self);
-        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
-        break;
-    case SEND:
-        self->outcome = PyIter_Send(self->target, sent, &result);
-        break;
-    case THROW:
-        self->outcome = throw_into(self->target, Py_NewRef(sent), &result);
-        break;
-    case CLOSE:
-        result = PyObject_CallMethod(self->target, "close", NULL);
-        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
-        break;
-    }
-    Py_XDECREF(sent);
-    return result;
-}
-
-/* Who is told of switches has raised an exception, which is set. */
-__attribute__((cold)) static PyObject *
-drop_step(Bridge *self)
-{
-    struct error error;
-
-    error_take(&error);
-    self->outcome = PYGEN_ERROR;
-    Py_CLEAR(self->sent);
-    error_restore(&error);
-    return NULL;
-}
-
-/* Before a step: false with an exception set if there must be none. */
-__attribute__((cold)) static bool
-tidy(struct strand *s)
-{
-    return strand_tidy_alone(s, strand_litter(s));
-}
-
-/* The bottom of the stack. */
-static void
-bridge_main(void *value)
-{
-    struct strand *s = value;
-    bool told = true;
-
-    STRAND_ARRIVE(s);
-    if (CO_UNLIKELY(s->thread->teller != NULL)) {
-        tell_begins(s);
-        told = tidy(s);
-    }
-    while (s->face) {
-        struct strand *caller;
-        PyObject *result;
-
-        if (tstate_is_traced(s->thread->ts))
-            strand_renew_trace(s);
-        result =
-            told ? do_step((Bridge *)s->face) : drop_step((Bridge *)s->face);
-        caller = s->caller;
-        if (!result)
-            error_take(&s->thread->error);
-        if (CO_UNLIKELY(!strand_park(s)))
-            strand_leave(s, caller, result);
-        (void)strand_switch(s->thread, caller, result);
-        told = !(s->face && CO_UNLIKELY(s->slice.trace_arg != NULL)) || tidy(s);
-    }
-    strand_leave(s, s->caller, (PyObject *)s);
-}
-
-/* --- driving it --------------------------------------------------------- */
-
-static void
-entered(struct thread_record *t, Bridge *self, struct strand *s)
-{
-    Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
-    s->caller = t->current;
-    s->root.exc.previous_item = t->ts->exc_info;
-    tstate_hang(t->ts, &s->root);
-    self->state = ENTERED;
-    self->collecting = t->collecting;
-    assert_consistent(self);
-}
-
 /* The function in Python that a callable is, or a method of; or NULL. */
 static PyFunctionObject *
 function_of(PyObject *callable)
@@ -274,14 +183,151 @@ forget_function(Bridge *self)
     Py_XDECREF(target);
 }
 
+/* What it has called is dropped by the chain, in its context. No exception may
+ * be set. */
+static void
+drop_call(Bridge *self)
+{
+    Py_CLEAR(self->args);
+    Py_CLEAR(self->names);
+    forget_function(self);
+}
+
+static void
+drop_failed_call(Bridge *self)
+{
+    struct error error;
+
+    error_take(&error);
+    drop_call(self);
+    error_restore(&error);
+}
+
+static PyObject *
+do_step(Bridge *self)
+{
+    PyObject *sent = self->sent, *result = NULL;
+
+    self->sent = NULL;
+    switch (self->step) {
+    case CALL:
+        result = call(self);
+        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
+        if (CO_LIKELY(result != NULL))
+            drop_call(self);
+        else
+            drop_failed_call(self);
+        break;
+    case SEND:
+        self->outcome = PyIter_Send(self->target, sent, &result);
+        break;
+    case THROW:
+        self->outcome = throw_into(self->target, Py_NewRef(sent), &result);
+        break;
+    case CLOSE:
+        result = PyObject_CallMethod(self->target, "close", NULL);
+        self->outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
+        break;
+    }
+    Py_XDECREF(sent);
+    return result;
+}
+
+/* Who is told of switches has raised an exception, which is set. */
+__attribute__((cold)) static PyObject *
+drop_step(Bridge *self)
+{
+    struct error error;
+
+    error_take(&error);
+    self->outcome = PYGEN_ERROR;
+    Py_CLEAR(self->sent);
+    if (!self->drives)
+        drop_call(self);
+    error_restore(&error);
+    return NULL;
+}
+
+/* A step has ended with the exception that is set. That of a close holds the
+ * frames that it has unwound: it is dropped where these were. NULL to pass the
+ * exception on. */
+__attribute__((cold, noinline)) static PyObject *
+fail(Bridge *self)
+{
+    bool is_exit =
+        PyErr_ExceptionMatches(PyExc_GeneratorExit) ||
+        (self->drives && PyErr_ExceptionMatches(PyExc_StopIteration));
+
+    if (self->ending != NOT_ENDING && is_exit) {
+        PyErr_Clear();
+    } else if (self->ending == DROPPED) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    } else {
+        error_take(&self->strand->thread->error);
+        return NULL;
+    }
+    self->outcome = PYGEN_RETURN;
+    return Py_NewRef(Py_None);
+}
+
+/* Before a step: false with an exception set if there must be none. */
+__attribute__((cold)) static bool
+tidy(struct strand *s)
+{
+    return strand_tidy_alone(s, strand_litter(s));
+}
+
+/* The bottom of the stack. */
+static void
+bridge_main(void *value)
+{
+    struct strand *s = value;
+    bool told = true;
+
+    STRAND_ARRIVE(s);
+    if (CO_UNLIKELY(s->thread->teller != NULL)) {
+        tell_begins(s);
+        told = tidy(s);
+    }
+    while (s->face) {
+        struct strand *caller;
+        PyObject *result;
+
+        if (tstate_is_traced(s->thread->ts))
+            strand_renew_trace(s);
+        result =
+            told ? do_step((Bridge *)s->face) : drop_step((Bridge *)s->face);
+        if (!result)
+            result = fail((Bridge *)s->face);
+        caller = s->caller;
+        if (CO_UNLIKELY(!strand_park(s)))
+            strand_leave(s, caller, result);
+        (void)strand_switch(s->thread, caller, result);
+        told = !(s->face && CO_UNLIKELY(s->slice.trace_arg != NULL)) || tidy(s);
+    }
+    strand_leave(s, s->caller, (PyObject *)s);
+}
+
+/* --- driving it --------------------------------------------------------- */
+
+static void
+entered(struct thread_record *t, Bridge *self, struct strand *s)
+{
+    Py_INCREF(self); /* until control is back, whoever drops it meanwhile */
+    s->caller = t->current;
+    s->root.exc.previous_item = t->ts->exc_info;
+    tstate_hang(t->ts, &s->root);
+    self->state = ENTERED;
+    self->collecting = t->collecting;
+    assert_consistent(self);
+}
+
 static void
 finish(Bridge *self)
 {
     self->state = FINISHED;
-    Py_CLEAR(self->args);
-    Py_CLEAR(self->names);
     if (!self->drives)
-        forget_function(self);
+        drop_call(self);
 }
 
 /* The strand has done its step and is parked or has ended. */
@@ -330,10 +376,7 @@ step_done(Bridge *self, struct strand *s, PyObject *value)
     if (!value)
         error_take(&error);
     give_up_strand(self, s); /* which may run anything, from here on */
-    if (goes_on)
-        return;
-    finish(self);
-    if (value)
+    if (goes_on || value)
         return;
     error_restore(&error);
     /* A coroutine sees to this itself. */
@@ -445,7 +488,8 @@ resume(struct thread_record *t, Bridge *self, PyObject *value,
     CO_ASSERT(self->state == SUSPENDED && top && s->thread == t);
     if (!value)
         error_take(&t->error);
-    if (CO_UNLIKELY(self->context != t->ts->context))
+    if (CO_UNLIKELY(self->context != t->ts->context) &&
+        self->ending == NOT_ENDING)
         unused = follow_driver(self, t->ts->context);
     self->top = NULL;
     self->awaited = NULL;
@@ -526,27 +570,22 @@ bridge_throw_set(struct thread_record *t, Bridge *self, PyObject **result)
     return begin(t, self, THROW, error_take_raised(), result);
 }
 
-/* Raises GeneratorExit in it, during which await_() does not wait. */
+/* Raises GeneratorExit in it, during which await_() does not wait. What waits
+ * in await_() ends in the context in which it waits, whoever closes it. */
 static PySendResult
-bridge_exit(struct thread_record *t, Bridge *self, PyObject **result)
+bridge_exit(struct thread_record *t, Bridge *self, enum strand_ending ending,
+            PyObject **result)
 {
     PySendResult outcome;
 
-    self->closing = true;
+    self->ending = ending;
     if (self->strand) {
         PyErr_SetNone(PyExc_GeneratorExit);
         outcome = resume(t, self, NULL, result);
     } else {
         outcome = begin(t, self, CLOSE, NULL, result);
     }
-    self->closing = false;
-    if (outcome == PYGEN_ERROR &&
-        (PyErr_ExceptionMatches(PyExc_GeneratorExit) ||
-         PyErr_ExceptionMatches(PyExc_StopIteration))) {
-        PyErr_Clear();
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
-    }
+    self->ending = NOT_ENDING;
     if (outcome == PYGEN_NEXT) {
         Py_CLEAR(*result);
         PyErr_Format(PyExc_RuntimeError, "%R ignored GeneratorExit", self);
@@ -660,7 +699,7 @@ bridge_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     else if (self->state == CREATED && !self->drives)
         finish(self);
     else if (self->state != FINISHED)
-        (void)bridge_exit(t, self, &result);
+        (void)bridge_exit(t, self, CLOSED, &result);
     if (PyErr_Occurred())
         return NULL;
     Py_XDECREF(result);
@@ -827,7 +866,7 @@ obstacle(struct thread_record *t, struct strand *s)
 
     if (CO_UNLIKELY(!s))
         return "the task that it was called in has gone on without it";
-    if (CO_UNLIKELY(((Bridge *)s->face)->closing))
+    if (CO_UNLIKELY(((Bridge *)s->face)->ending != NOT_ENDING))
         return "its task is being closed, and nobody would let it go on";
     if (CO_UNLIKELY(!tstate_is_running(t->ts, &t->current->root)))
         return "a greenlet of another library is running, whose stack is a "
@@ -945,7 +984,8 @@ unwind(PyObject *face)
     if (self->state != SUSPENDED || !self->strand)
         return true; /* it was closed while it waited for this */
     error_take(&saved);
-    if (bridge_exit(self->strand->thread, self, &result) == PYGEN_ERROR)
+    if (bridge_exit(self->strand->thread, self, DROPPED, &result) ==
+        PYGEN_ERROR)
         PyErr_WriteUnraisable(face);
     Py_XDECREF(result);
     error_restore(&saved);
@@ -971,9 +1011,13 @@ callee(PyObject *face)
 }
 
 static const struct face_ops ops = {
-    FACE_BRIDGE, is_suspended,
-    unwind,      forget,
-    true,        "it waits in await_(); its task will let it go on",
+    FACE_BRIDGE,
+    is_suspended,
+    unwind,
+    NULL,
+    forget,
+    true,
+    "it waits in await_(); its task will let it go on",
     callee,
 };
 
@@ -1368,7 +1412,8 @@ alloc(struct thread_record *t, PyObject *target)
     self->strand = self->top = NULL;
     self->atomic = 0;
     self->state = CREATED;
-    self->drives = self->closing = self->finalized = false;
+    self->drives = self->finalized = false;
+    self->ending = NOT_ENDING;
     tstate_show(&self->shown, NULL);
     return self;
 }

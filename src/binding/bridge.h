@@ -19,7 +19,8 @@ typedef struct bridge {
     PyObject *args;   /* of the call, a tuple; or NULL */
     PyObject *names;  /* of those by keyword, which come last; or NULL */
     bool drives;      /* a coroutine, rather than calling a function */
-    bool closing;     /* await_() must not wait */
+    unsigned char ending; /* an enum strand_ending: if it is one, await_() must
+                             not wait */
     bool collecting;  /* only valid while entered: garbage, since before */
     struct tstate_ended ended;
     bool finalized; /* tp_finalize was called, which is once */

@@ -122,7 +122,6 @@ left(Coroutine *self, struct strand *s, PyObject *result)
     self->strand = NULL;
     self->state = FINISHED;
     strand_release(s);
-    Py_CLEAR(self->fn);
     result = strand_tidy_litter(here, litter, result);
     Py_DECREF(self);
     return result;
@@ -288,14 +287,35 @@ coroutine_throw(PyObject *op, PyObject *exc)
     return NULL;
 }
 
-/* The result of a coroutine into which the exit was raised: NULL with an
- * exception set unless that is the exit. */
+/* Raises the exit in it: NULL with an exception set if it ends with another. */
 static PyObject *
-swallow_exit(struct thread_record *t, PyObject *result)
+raise_exit(struct thread_record *t, Coroutine *self, enum strand_ending ending)
 {
-    if (result || !PyErr_ExceptionMatches(t->state->coroutine_exit))
-        return result;
-    PyErr_Clear();
+    PyObject *result;
+
+    PyErr_SetNone(t->state->coroutine_exit);
+    self->ending = ending;
+    result = resume_with_error(t, self);
+    self->ending = NOT_ENDING;
+    return result;
+}
+
+/* The exit holds the frames that it has unwound, and so what these refer to,
+ * such as generators with a `finally` that resets a context variable. */
+static PyObject *
+fails(PyObject *face)
+{
+    Coroutine *self = (Coroutine *)face;
+    const struct module_state *state = self->strand->thread->state;
+
+    if (self->ending == NOT_ENDING)
+        return NULL;
+    if (PyErr_ExceptionMatches(state->coroutine_exit))
+        PyErr_Clear();
+    else if (self->ending == DROPPED)
+        PyErr_WriteUnraisable(face);
+    else
+        return NULL;
     return Py_NewRef(Py_None);
 }
 
@@ -321,8 +341,7 @@ coroutine_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     }
     if (self->strand->thread != t)
         return raise_state(t, self);
-    PyErr_SetNone(t->state->coroutine_exit);
-    result = swallow_exit(t, resume_with_error(t, self));
+    result = raise_exit(t, self, CLOSED);
     if (result && self->state != FINISHED) {
         PyErr_Format(t->state->coroutine_error,
                      "%R caught CoroutineExit and yielded; let the exit pass, "
@@ -368,16 +387,13 @@ static bool
 unwind(PyObject *face)
 {
     Coroutine *self = (Coroutine *)face;
-    struct thread_record *t;
     struct error saved;
     PyObject *result;
 
     if (self->state != SUSPENDED)
         return true; /* it was closed while it waited for this */
     error_take(&saved);
-    t = self->strand->thread;
-    PyErr_SetNone(t->state->coroutine_exit);
-    result = swallow_exit(t, resume_with_error(t, self));
+    result = raise_exit(self->strand->thread, self, DROPPED);
     if (!result) {
         PyErr_WriteUnraisable(face);
     } else if (self->state == SUSPENDED) {
@@ -410,7 +426,7 @@ callee(PyObject *face)
 }
 
 static const struct face_ops ops = {
-    FACE_COROUTINE, is_suspended, unwind, forget, true, NULL, callee};
+    FACE_COROUTINE, is_suspended, unwind, fails, forget, true, NULL, callee};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -617,6 +633,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context, PyObject *name)
             label_free(&label);
             return NULL;
         }
+        self->ending = NOT_ENDING;
     }
     self->fn = Py_NewRef(fn);
     self->context = Py_XNewRef(context);

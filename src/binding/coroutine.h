@@ -11,7 +11,7 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *fn;      /* NULL when finished */
+    PyObject *fn;      /* NULL once it has returned; see strand_callable() */
     PyObject *context; /* the constructor's, None for the caller's, or NULL for
                           a copy of that; NULL once started */
     PyObject *weakrefs;
@@ -19,6 +19,7 @@ typedef struct {
     struct label *label; /* or NULL */
     enum face_state state;
     bool finalized; /* tp_finalize was called, which is once for an object */
+    enum strand_ending ending; /* NOT_ENDING but for while it is closed */
 } Coroutine;
 
 #endif

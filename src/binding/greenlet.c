@@ -309,6 +309,7 @@ greenlet_dealloc(PyObject *op)
         Py_CLEAR(g->parent);
         Py_CLEAR(g->run);
         Py_CLEAR(g->context);
+        Py_XDECREF(g->exit);
         label_free(&g->label);
         PyMem_Free(g);
     }

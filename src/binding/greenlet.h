@@ -47,6 +47,8 @@ struct greenlet {
     PyObject *run;      /* what it calls or will call, or NULL; what successor()
                          * could not drop, while it ends */
     PyObject *context;  /* only valid while not active */
+    PyObject *exit;     /* a weak reference to the GreenletExit that was thrown
+                         * into it last, or NULL */
     struct label *label; /* or NULL */
     bool started;
     bool is_main;

@@ -177,6 +177,69 @@ exit_as_value(PyObject *result)
     return result;
 }
 
+/* --- the exit ------------------------------------------------------------ */
+
+/* Remembers what is thrown into it if that is a GreenletExit, for
+ * drop_unwound(). May run Python code. */
+static void
+note_exit(struct greenlet *g, const struct error *thrown)
+{
+    PyObject *ref;
+
+    if (!PyErr_GivenExceptionMatches(thrown->type, greenlet_exit) ||
+        !thrown->value)
+        return;
+    ref = PyWeakref_NewRef(thrown->value, NULL);
+    if (!ref)
+        PyErr_Clear(); /* no memory, or a class that has no such references */
+    Py_XSETREF(g->exit, ref);
+}
+
+/* A GreenletExit outlives the chain that it has ended: it is what the parent
+ * gets, and gevent keeps it as the greenlet's value. What it has unwound must
+ * not, since generators in there are to be closed in the chain's context. */
+static void
+forget_frames(PyObject *exit)
+{
+    (void)PyException_SetTraceback(exit, Py_None);
+    PyException_SetContext(exit, NULL);
+}
+
+/* The same for the one that the chain has caught, if it is still there. */
+__attribute__((cold, noinline)) static void
+drop_unwound(struct greenlet *g)
+{
+    struct error error;
+    PyObject *exit;
+
+    error_take(&error);
+    exit = PyObject_CallNoArgs(g->exit);
+    Py_CLEAR(g->exit);
+    if (!exit)
+        PyErr_Clear();
+    else if (exit != Py_None)
+        forget_frames(exit);
+    Py_XDECREF(exit);
+    error_restore(&error);
+}
+
+/* The running greenlet's chain has ended with the exception that is set: what
+ * the parent gets instead, or NULL to pass it on. If nobody would get it, it is
+ * reported where it was raised. */
+__attribute__((cold, noinline)) static PyObject *
+fail(PyGreenlet *self)
+{
+    PyObject *value = exit_as_value(NULL);
+
+    if (value) {
+        forget_frames(value);
+    } else if (self->pimpl->killer) {
+        PyErr_WriteUnraisable((PyObject *)self);
+        value = Py_NewRef(Py_None);
+    }
+    return value;
+}
+
 /* --- the other side ----------------------------------------------------- */
 
 /* The greenlet has ended and control has left its stack. */
@@ -487,7 +550,7 @@ leave(struct thread_record *t, PyGreenlet *self, PyObject *result)
     PyGreenlet *to;
     void *value;
 
-    to = successor(t, gt, self, exit_as_value(result), &value);
+    to = successor(t, gt, self, result, &value);
     CO_ASSERT(gt->current == self && !gt->origin);
     gt->origin = self;
     gt->current = to;
@@ -527,6 +590,10 @@ greenlet_main(void *value)
         strand_call_drop(&call);
     }
     Py_CLEAR(g->run);
+    if (CO_UNLIKELY(!result))
+        result = fail(start.greenlet);
+    if (CO_UNLIKELY(g->exit != NULL))
+        drop_unwound(g);
     leave(t, start.greenlet, result);
 }
 
@@ -557,15 +624,24 @@ unwind(PyObject *face)
     struct greenlet *g = self->pimpl;
     struct thread_record *t;
     struct greenlet_thread *gt;
-    struct error saved;
+    struct error saved, exit;
     uint64_t section;
     PyObject *result;
 
-    if (!g->strand || greenlet_is_current(self))
-        return true; /* it has ended while it waited for this */
+    error_take(&saved);
+    PyErr_SetString(greenlet_exit, "Killing the greenlet because all "
+                                   "references have vanished.");
+    error_take(&exit);
+    PyErr_NormalizeException(&exit.type, &exit.value, &exit.traceback);
+    note_exit(g, &exit);
+    if (!g->strand || greenlet_is_current(self)) {
+        /* It has ended while it waited for this. */
+        error_drop(&exit);
+        error_restore(&saved);
+        return true;
+    }
     t = g->strand->thread;
     gt = (struct greenlet_thread *)t->greenlets;
-    error_take(&saved);
     killer = (PyGreenlet *)Py_NewRef(gt->current);
     before = g->parent;
     g->parent =
@@ -574,8 +650,7 @@ unwind(PyObject *face)
     g->killer = killer;
     section = g->strand->section;
     g->strand->section = t->section; /* it comes back */
-    PyErr_SetNone(greenlet_exit);
-    error_take(&t->error);
+    t->error = exit;
     result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL);
     g->killer = last;
     if (g->strand)
@@ -607,7 +682,7 @@ callee(PyObject *face)
 
 /* Not unwound at exit: an event loop would be woken by that, and go on. */
 const struct face_ops greenlet_ops = {
-    FACE_GREENLET, is_suspended, unwind, forget, false, NULL, callee};
+    FACE_GREENLET, is_suspended, unwind, NULL, forget, false, NULL, callee};
 
 /* --- the interface ------------------------------------------------------ */
 
@@ -671,6 +746,8 @@ greenlet_throw_into(PyGreenlet *self)
     error_take(&error);
     t = thread_record_enter();
     gt = t ? greenlet_thread_get(t) : NULL;
+    if (greenlet_is_active(self) && self->pimpl->strand->thread == t)
+        note_exit(self->pimpl, &error);
     to = gt ? resolve(t, self, &run) : NULL;
     if (!to) {
         error_drop(&error);

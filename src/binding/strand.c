@@ -511,13 +511,27 @@ strand_leave(struct strand *s, struct strand *to, void *value)
 /* CPython 3.11 and 3.12 lose an exception that passes through a frame if there
  * is no memory for what that needs to be kept; in calls of its own it says the
  * same of it. */
-static void
-take_error(struct thread_record *t)
+__attribute__((cold, noinline)) static PyObject *
+fail(struct strand *s)
 {
+    PyObject *value;
+
     if (CO_UNLIKELY(!PyErr_Occurred()))
         PyErr_SetString(PyExc_SystemError,
                         "a call returned NULL without setting an exception");
-    error_take(&t->error);
+    value = s->ops->fails(s->face);
+    if (!value)
+        error_take(&s->thread->error);
+    return value;
+}
+
+/* The last that runs in the chain: result is NULL if an exception is set. What
+ * the caller gets. */
+static inline PyObject *
+ended(struct strand *s, PyObject *result)
+{
+    Py_CLEAR(*strand_callable(s->face));
+    return CO_LIKELY(result != NULL) ? result : fail(s);
 }
 
 /* The bottom of the stack. */
@@ -529,9 +543,7 @@ strand_main(void *value)
     PyObject *result;
 
     STRAND_ARRIVE(s);
-    result = call(start);
-    if (CO_UNLIKELY(!result))
-        take_error(s->thread);
+    result = ended(s, call(start));
     strand_leave(s, s->caller, result);
 }
 
@@ -554,8 +566,7 @@ strand_main_told(void *value)
         else
             strand_call_drop(&call);
     }
-    if (!result)
-        take_error(s->thread);
+    result = ended(s, result);
     strand_leave(s, s->caller, result);
 }
 

@@ -43,6 +43,11 @@ struct face_ops {
      * False if it caught that and is suspended again. Runs Python code; keeps
      * a set exception. */
     bool (*unwind)(PyObject *face);
+    /* The chain, which is the running one, has ended with the exception that is
+     * set: what its caller gets instead, a new reference, or NULL to pass the
+     * exception on. What the face drops here is dropped in the chain's context.
+     * May run Python code. NULL for a face that has an entry of its own. */
+    PyObject *(*fails)(PyObject *face);
     /* Its strand is no more: the face must count as finished. */
     void (*forget)(PyObject *face);
     /* Whether suspended faces are unwound when the process exits. */
@@ -497,6 +502,18 @@ struct strand_start {
     PyObject *fn;
     struct strand_args args;
 };
+
+/* How a chain is being ended by force, if it is: by who gets an exception that
+ * passes the exit, or by nobody, so that it is reported. */
+enum strand_ending { NOT_ENDING, CLOSED, DROPPED };
+
+/* What a face calls whose strand begins in strand_main(), an owned reference:
+ * it must be its first field. The strand drops it, in its own context. */
+static inline PyObject **
+strand_callable(PyObject *face)
+{
+    return (PyObject **)(face + 1);
+}
 
 /* The entry of a strand whose first switch passes a struct strand_start. It
  * calls start->fn; strand->caller gets what that returns. The other one is for

@@ -908,3 +908,49 @@ say(resident() - before < 1 << 20, copool.stats().live)
 """
     )
     assert (done.lines, done.errors) == (["True 0"], "")
+
+
+GEVENT = """
+import contextvars, sys
+import gevent, gevent.monkey
+if {patched}:
+    gevent.monkey.patch_all()
+    import contextvars  # greenlet-local ones of gevent's
+var = contextvars.ContextVar("var")
+
+def generate():
+    token = var.set(1)
+    try:
+        yield
+    finally:
+        var.reset(token)
+        print("reset", flush=True)
+
+def work():
+    held = generate()
+    next(held)
+    gevent.sleep(10)
+
+sys.unraisablehook = lambda report: print("unraisable", report.exc_value, flush=True)
+g = gevent.spawn(work)
+gevent.sleep(0)
+g.kill()
+print(type(g.value).__name__, flush=True)
+del g
+gevent.killall([gevent.spawn(work), gevent.spawn(work)])  # before they have begun
+group = [gevent.spawn(work), gevent.spawn(work)]
+gevent.sleep(0)
+gevent.killall(group)
+del group
+print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_what_gevent_kills_drops_its_frames_in_its_context(patched, python):
+    pytest.importorskip("gevent", reason="gevent is not there for this Python")
+    done = python(
+        GEVENT.format(patched=patched), env={**os.environ, "COPOOL_GREENLET": "1"}
+    )
+    assert (done.code, done.errors) == (0, "")
+    assert done.lines == ["reset", "GreenletExit", "reset", "reset", "end"]
