@@ -36,7 +36,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench test lint clean instructions debug debug-quick \
-	debug-untimed ci ci-sid sid-system stress stress-debug refusals compat compat-quick \
+	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
 	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
@@ -49,6 +49,7 @@ help:
 	@echo 'make libraries    run fifty libraries, such as numpy and lxml, on its stacks'
 	@echo "make stdlib       run CPython's own tests inside of coroutines, greenlets and tasks"
 	@echo 'make stress       run random programs on copool for a minute, or SECONDS=3600'
+	@echo 'make dropin       run 3,000 random programs on greenlet and on copool, side by side'
 	@echo 'make lint         check the style and the types'
 	@echo 'make ci           all of it, and more, with every Python found'
 	@echo 'make clean        remove what the others made'
@@ -133,7 +134,8 @@ debug: $(VENV)-debug/.copool
 	@echo 'copool: running the tests with assertions and a debug allocator, Python $(VERSION)'
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
 		python -X dev -m pytest --ignore=tests/python/test_bench.py \
-		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py $(ARGS)
+		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py \
+		--ignore=tests/python/test_dropin.py $(ARGS)
 
 # Random programs, for a set time: new ones each time, or from a seed as in
 # ARGS='--seed 7'; stress-debug is with assertions and a debug allocator.
@@ -144,6 +146,11 @@ stress: $(VENV)/.test
 stress-debug: $(VENV)-debug/.copool
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
+
+# Random programs over greenlet's API, the same ones each time; tests/python has the
+# first few hundred. ARGS='--seed 9000 --count 100' takes others.
+dropin: $(VENV)/.test
+	@$(RUN) python tests/dropin $(ARGS)
 
 # The same in the builds of CPython that check themselves.
 FOUND_DBG = $(foreach version,15 14 13 12 11,$(shell command -v python3.$(version)-dbg))
@@ -188,7 +195,8 @@ stdlib stdlib-quick: $(VENV)/.demo
 
 # With the garbage collector at every allocation: what tests of starting,
 # benchmarking and depth are about is not garbage. These are the slow ones, too.
-SLOW := bench cli compat demo docs example install libraries package run sqlalchemy stdlib stress
+SLOW := bench cli compat demo docs dropin example install libraries package run sqlalchemy \
+	stdlib stress
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \

@@ -779,8 +779,8 @@ greenlet_set_parent(PyGreenlet *self, PyObject *parent)
         PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
         return -1;
     }
-    if (greenlet_is_active(self) &&
-        greenlet_home((PyGreenlet *)parent) != self->pimpl->strand->thread) {
+    if (self->pimpl->started &&
+        greenlet_home((PyGreenlet *)parent) != greenlet_home(self)) {
         PyErr_SetString(PyExc_ValueError,
                         "parent cannot be on a different thread");
         return -1;

@@ -4,6 +4,7 @@ Generators that its frames still hold reset a context variable when they are clo
 which works in the context only in which it was set.
 """
 
+import contextlib
 import contextvars
 import gc
 import sys
@@ -115,15 +116,16 @@ def test_the_last_reference_goes(kind, ended):
 
 @kinds
 def test_collected(kind, ended):
-    def call():
-        itself = cycle
-        return hold(STOP[kind], ended), itself
+    def make(cycle):
+        def call():
+            itself = cycle
+            return hold(STOP[kind], ended), itself
 
-    cycle = []
-    chain, start = unstarted(kind, call)
-    start()
-    cycle += [chain, cycle]
-    del chain, start, cycle, call
+        chain, start = unstarted(kind, call)
+        start()
+        cycle.append(chain)
+
+    make([])
     gc.collect()
     assert ended == ["reset"]
 
@@ -264,10 +266,8 @@ def test_an_exit_that_the_greenlet_has_kept_lets_go_when_it_ends(ended):
 
 def test_a_greenlet_that_goes_on_after_an_exit_does_not_hold_it():
     def body():
-        try:
+        with contextlib.suppress(GreenletExit):
             main.switch()
-        except GreenletExit:
-            pass
         main.switch()
 
     class Exit(GreenletExit):

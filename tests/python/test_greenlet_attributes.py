@@ -338,6 +338,19 @@ def test_an_abstract_class_has_no_instances():
     assert Concrete().switch() == 1
 
 
+def test_a_parent_in_another_thread_is_refused_for_one_that_is_dead():
+    dead = greenlet(int)
+    dead.switch()
+
+    def work():
+        with pytest.raises(ValueError, match="parent cannot be on a different thread"):
+            dead.parent = getcurrent()
+        return True
+
+    assert in_thread(work)
+    dead.parent = greenlet()
+
+
 def test_another_thread_s_greenlet_is_refused_with_both_names():
     g = suspended()
     pending = greenlet(int)

@@ -304,3 +304,19 @@ def test_collected_in_another_greenlet():
     make()
     greenlet(gc.collect).switch()
     assert order == [("g", api.GreenletExit, False), ("g", "finally")]
+
+
+def test_the_exit_says_why_it_is_raised_in_one_that_is_dropped():
+    def body():
+        try:
+            main.switch()
+        except api.GreenletExit as error:
+            said.append(str(error))
+
+    main, said = getcurrent(), []
+    for end in (lambda g: g.throw(), lambda g: None):
+        g = greenlet(body)
+        g.switch()
+        end(g)
+        del g
+    assert said == ["", "Killing the greenlet because all references have vanished."]

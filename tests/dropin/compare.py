@@ -1,0 +1,194 @@
+"""Plays a program on both greenlets, and tells where they differ."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from author import Program, to_text
+
+PLAYER = Path(__file__).with_name("player.py")
+LONGEST = 20  # seconds that a program may take
+
+DIED = "the process ends with status"
+
+Notes = list[Any]
+
+
+@dataclass
+class Player:
+    """A process in which programs are played; a new one when it has died."""
+
+    provider: str
+    plant: str = ""
+    process: subprocess.Popen[str] | None = None
+
+    def send(self, text: str) -> None:
+        if self.process is None or self.process.poll() is not None:
+            environment = {
+                k: v for k, v in os.environ.items() if not k.startswith("COPOOL_")
+            }
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    PLAYER,
+                    self.provider,
+                    *[self.plant] * bool(self.plant),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=environment,
+            )
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(text) + "\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> Notes:
+        assert self.process
+        assert self.process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            hangs = not selector.select(LONGEST)
+        if hangs:
+            self.close()
+            return [["it hangs"]]
+        line = self.process.stdout.readline()
+        if not line:
+            return [[f"{DIED} {self.close()}"]]
+        notes: Notes = json.loads(line)
+        return notes
+
+    def close(self) -> int:
+        if self.process is None:
+            return 0
+        assert self.process.stdin
+        assert self.process.stdout
+        if self.process.poll() is None and self.process.stdout.readable():
+            self.process.kill()
+        status = self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process = None
+        return status
+
+
+def agree(real: Any, ours: Any) -> bool:
+    """Whether they are the same, but that ours may say more of an error."""
+    if isinstance(real, dict) and isinstance(ours, dict) and "type" in real:
+        return (
+            real["type"] == ours.get("type")
+            and is_the_same_text(real["text"], ours["text"])
+            and (real["context"] == ours["context"] or replaces(real, ours))
+        )
+    if isinstance(real, list) and isinstance(ours, list):
+        return len(real) == len(ours) and all(map(agree, real, ours))
+    return bool(real == ours)
+
+
+def replaces(real: dict[str, Any], ours: dict[str, Any]) -> bool:
+    """Whether their contexts may differ.
+
+    A parent without `run` loses its child's error, which ours has as context; and an
+    exit that has ended a greenlet has none here.
+    """
+    if real["type"] == "GreenletExit":
+        return ours["context"] is None
+    return (real["type"], real["text"], real["context"]) == (
+        "AttributeError",
+        "run",
+        None,
+    )
+
+
+def is_at_fault(real: Any) -> bool:
+    """Whether greenlet's answer is one that it should not give.
+
+    What was dropped in another thread is ended in the middle of a switch, of which the
+    arguments are lost: it says that it returned NULL, or crashes.
+    """
+    return has_died(real) or any(
+        isinstance(x, dict) and "returned NULL without" in str(x.get("text"))
+        for x in real
+    )
+
+
+def has_died(note: Any) -> bool:
+    return bool(note and str(note[0]).startswith(DIED))
+
+
+def is_the_same_text(real: Any, ours: Any) -> bool:
+    """As docs/greenlet.md says: ours begins as greenlet's does."""
+    if not isinstance(real, str) or not isinstance(ours, str):
+        return bool(real == ours)
+    # Which of the two messages of this kind it is depends on the moment.
+    other_thread = "cannot switch to a different thread"
+    if real.lower().startswith(other_thread):
+        return ours.lower().startswith(other_thread)
+    return ours.startswith(real.split("\n")[0].replace("green()", "greenlet()"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where two parted; and how, in words that a smaller program shares."""
+
+    text: str
+    kind: tuple[str, str]
+
+
+def kind_of(note: Any) -> str:
+    """What was noted, without the values."""
+    if not isinstance(note, list):
+        return str(note)
+    if len(note) < 2 or not isinstance(note[1], str):
+        return str(note[0])
+    if len(note) > 2 and note[2] in ("=", "raises"):
+        return note[2]
+    return note[1]
+
+
+@dataclass
+class Pair:
+    """Both of them."""
+
+    real: Player
+    ours: Player
+    faults: int = 0  # programs that greenlet has not played to the end
+
+    @classmethod
+    def start(cls, plant: str = "") -> "Pair":
+        return cls(Player("greenlet"), Player("copool", plant))
+
+    def difference(self, program: Program) -> Difference | None:
+        """Where they part, or None."""
+        text = to_text(program)
+        self.real.send(text)
+        self.ours.send(text)
+        real, ours = self.real.receive(), self.ours.receive()
+        count = max(len(real), len(ours))
+        for n in range(count):
+            one = real[n] if n < len(real) else "nothing"
+            other = ours[n] if n < len(ours) else "nothing"
+            if is_at_fault(one) and not has_died(other):
+                self.faults += 1
+                return None
+            if not agree(one, other) or has_died(other):
+                before = [*map(show, real[max(n - 8, 0) : n])]
+                seen = [f"greenlet: {show(one)}", f"copool:   {show(other)}"]
+                return Difference(
+                    "\n".join(before + seen), (kind_of(one), kind_of(other))
+                )
+        return None
+
+    def close(self) -> None:
+        self.real.close()
+        self.ours.close()
+
+
+def show(note: Any) -> str:
+    return note if isinstance(note, str) else json.dumps(note, ensure_ascii=False)
