@@ -94,11 +94,12 @@ def agree(real: Any, ours: Any) -> bool:
 def replaces(real: dict[str, Any], ours: dict[str, Any]) -> bool:
     """Whether their contexts may differ.
 
-    A parent without `run` loses its child's error, which ours has as context; and an
-    exit that has ended a greenlet has none here.
+    A parent without `run` loses its child's error, which ours has as context; an exit
+    that has ended a greenlet has none here; and one of another thread's that was
+    dropped ends at another moment, when another error may be handled.
     """
     if real["type"] == "GreenletExit":
-        return ours["context"] is None
+        return ours["context"] is None or "references have vanished" in real["text"]
     return (real["type"], real["text"], real["context"]) == (
         "AttributeError",
         "run",
@@ -131,6 +132,31 @@ def is_the_same_text(real: Any, ours: Any) -> bool:
     if real.lower().startswith(other_thread):
         return ours.lower().startswith(other_thread)
     return ours.startswith(real.split("\n")[0].replace("green()", "greenlet()"))
+
+
+def in_order(notes: Notes) -> Notes:
+    """The notes with what was reported ahead of the switches next to it.
+
+    An exception that ends one that is dropped is reported by another greenlet here: a
+    switch later there, which a trace function is told of as one that throws.
+    """
+    ordered: Notes = []
+    reported = False
+    for note in notes:
+        at = len(ordered)
+        if is_trace(note):
+            note[2] = "throw" if reported else note[2]
+        else:
+            reported = note[0] == "unraisable"
+            while reported and at and is_trace(ordered[at - 1]):
+                at -= 1
+                ordered[at][2] = "throw"
+        ordered.insert(at, note)
+    return ordered
+
+
+def is_trace(note: Any) -> bool:
+    return note[1:2] in (["trace"], ["bad trace"])
 
 
 @dataclass(frozen=True)
@@ -169,7 +195,7 @@ class Pair:
         text = to_text(program)
         self.real.send(text)
         self.ours.send(text)
-        real, ours = self.real.receive(), self.ours.receive()
+        real, ours = in_order(self.real.receive()), in_order(self.ours.receive())
         count = max(len(real), len(ours))
         for n in range(count):
             one = real[n] if n < len(real) else "nothing"

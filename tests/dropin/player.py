@@ -73,8 +73,10 @@ class Stage:
     # --- what is noted ---
 
     def say(self, *words: Any) -> None:
+        # Asked first: to answer, greenlet may end what another thread has dropped.
+        name = name_of(self.api.getcurrent())
         if not self.cut:
-            self.notes.append([name_of(self.api.getcurrent()), *map(show, words)])
+            self.notes.append([name, *map(show, words)])
 
     def note(self, what: str, call: Callable[[], Any]) -> None:
         """Do it and note what it returns or raises."""
@@ -174,11 +176,12 @@ class Stage:
 
     def outlives(self) -> None:
         """One that is dropped and catches the exit is given up, each in its way."""
-        self.say("it did not die")
+        if not self.cut:
+            self.notes.append(["it did not die"])
         self.cut = True
 
     def throw(self, x: Any, *args: Any) -> Any:
-        if not x.dead and not x and is_exit(self.api, args):
+        if not x and is_exit(self.api, args):
             self.exits(x)
         try:
             return x.throw(*args)
