@@ -570,8 +570,9 @@ bridge_throw_set(struct thread_record *t, Bridge *self, PyObject **result)
     return begin(t, self, THROW, error_take_raised(), result);
 }
 
-/* Raises GeneratorExit in it, during which await_() does not wait. What waits
- * in await_() ends in the context in which it waits, whoever closes it. */
+/* Raises GeneratorExit in it, during which await_() does not wait, unless that
+ * is tried without end. What waits in await_() ends in the context in which it
+ * waits, whoever closes it. */
 static PySendResult
 bridge_exit(struct thread_record *t, Bridge *self, enum strand_ending ending,
             PyObject **result)
@@ -579,6 +580,7 @@ bridge_exit(struct thread_record *t, Bridge *self, enum strand_ending ending,
     PySendResult outcome;
 
     self->ending = ending;
+    self->refusals = 0;
     if (self->strand) {
         PyErr_SetNone(PyExc_GeneratorExit);
         outcome = resume(t, self, NULL, result);
@@ -857,6 +859,18 @@ has_run_inside(const struct thread_record *t, const struct strand *s)
 }
 
 static const char no_memory[] = "there is no memory to find out";
+static const char being_closed[] =
+    "its task is being closed, and nobody would let it go on";
+
+/* Each block that ends may try once. One that tries more often goes round in a
+ * loop that catches everything, and is left as it is. */
+enum { MOST_REFUSALS = 100 };
+
+static bool
+is_beyond_closing(const Bridge *self)
+{
+    return self->refusals >= MOST_REFUSALS;
+}
 
 /* Why the running chain can't be suspended, or NULL. */
 static const char *
@@ -866,8 +880,6 @@ obstacle(struct thread_record *t, struct strand *s)
 
     if (CO_UNLIKELY(!s))
         return "the task that it was called in has gone on without it";
-    if (CO_UNLIKELY(((Bridge *)s->face)->ending != NOT_ENDING))
-        return "its task is being closed, and nobody would let it go on";
     if (CO_UNLIKELY(!tstate_is_running(t->ts, &t->current->root)))
         return "a greenlet of another library is running, whose stack is a "
                "part of this one; put copool's in its place, with "
@@ -884,6 +896,8 @@ obstacle(struct thread_record *t, struct strand *s)
         return "it runs on the thread's own stack, which others need "
                "meanwhile; what copool.on_thread_stack() has called must "
                "return first";
+    if (CO_UNLIKELY(((Bridge *)s->face)->ending != NOT_ENDING))
+        return is_beyond_closing((Bridge *)s->face) ? NULL : being_closed;
     if (CO_UNLIKELY(((Bridge *)s->face)->atomic > 0))
         return "it is in a block of copool.aio.atomic()";
     if (CO_UNLIKELY(t->collecting) && !((Bridge *)s->face)->collecting)
@@ -904,6 +918,8 @@ wait_for(struct thread_record *t, PyObject *it, PyObject *const *stack_end,
     Bridge *self;
 
     if (CO_UNLIKELY(reason != NULL)) {
+        if (reason == being_closed)
+            ((Bridge *)s->face)->refusals++;
         Py_CLEAR(*value);
         if (call_if_there(it, "close", NULL, value) < 0)
             PyErr_WriteUnraisable(it);
@@ -974,7 +990,7 @@ is_suspended(const struct strand *s)
     return s->face && !s->caller;
 }
 
-static bool
+static void
 unwind(PyObject *face)
 {
     Bridge *self = (Bridge *)face;
@@ -982,14 +998,15 @@ unwind(PyObject *face)
     PyObject *result = NULL;
 
     if (self->state != SUSPENDED || !self->strand)
-        return true; /* it was closed while it waited for this */
+        return; /* it was closed while it waited for this */
     error_take(&saved);
     if (bridge_exit(self->strand->thread, self, DROPPED, &result) ==
         PYGEN_ERROR)
         PyErr_WriteUnraisable(face);
     Py_XDECREF(result);
+    if (CO_UNLIKELY(self->strand && self->state == SUSPENDED))
+        strand_give_up(self->strand);
     error_restore(&saved);
-    return true;
 }
 
 static void
@@ -1016,6 +1033,7 @@ static const struct face_ops ops = {
     unwind,
     NULL,
     forget,
+    NULL,
     true,
     "it waits in await_(); its task will let it go on",
     callee,
@@ -1525,7 +1543,7 @@ bridge_finalize(PyObject *op)
         Py_INCREF(self);
         strand_drop(s);
     } else {
-        (void)unwind(op);
+        unwind(op);
     }
 }
 

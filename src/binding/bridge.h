@@ -23,7 +23,8 @@ typedef struct bridge {
                              not wait */
     bool collecting;  /* only valid while entered: garbage, since before */
     struct tstate_ended ended;
-    bool finalized; /* tp_finalize was called, which is once */
+    bool finalized;         /* tp_finalize was called, which is once */
+    unsigned char refusals; /* to wait; only valid while closing */
     PyObject *weakrefs;
     PyObject *sent;    /* only valid while a step begins: its value, or NULL */
     PyObject *awaited; /* owned by await_(); only valid with top */

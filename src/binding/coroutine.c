@@ -383,31 +383,34 @@ is_suspended(const struct strand *s)
     return !s->caller;
 }
 
-static bool
+static void
 unwind(PyObject *face)
 {
     Coroutine *self = (Coroutine *)face;
+    struct thread_record *t;
     struct error saved;
     PyObject *result;
 
     if (self->state != SUSPENDED)
-        return true; /* it was closed while it waited for this */
+        return; /* it was closed while it waited for this */
     error_take(&saved);
-    result = raise_exit(self->strand->thread, self, DROPPED);
+    t = self->strand->thread;
+    result = raise_exit(t, self, DROPPED);
     if (!result) {
         PyErr_WriteUnraisable(face);
     } else if (self->state == SUSPENDED) {
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
                              "%R was dropped, caught CoroutineExit and "
-                             "yielded: its stack is leaked",
-                             self) < 0)
+                             "yielded: %s",
+                             self,
+                             t->ends ? "it is never run again"
+                                     : "its stack is leaked") < 0)
             PyErr_WriteUnraisable(face);
         if (self->state == SUSPENDED) /* the warning may have let it go on */
-            strand_abandon(self->strand);
+            strand_give_up(self->strand);
     }
     Py_XDECREF(result);
     error_restore(&saved);
-    return true;
 }
 
 static void
@@ -426,7 +429,8 @@ callee(PyObject *face)
 }
 
 static const struct face_ops ops = {
-    FACE_COROUTINE, is_suspended, unwind, fails, forget, true, NULL, callee};
+    FACE_COROUTINE, is_suspended, unwind, fails, forget, NULL, true, NULL,
+    callee};
 
 /* --- attributes --------------------------------------------------------- */
 
@@ -741,7 +745,7 @@ coroutine_finalize(PyObject *op)
         Py_INCREF(self);
         strand_drop(s);
     } else {
-        (void)unwind(op);
+        unwind(op);
     }
 }
 
@@ -837,7 +841,7 @@ core_unwind_all(PyObject *module, PyObject *Py_UNUSED(ignored))
     if (!t && PyErr_Occurred())
         return NULL;
     if (t)
-        strand_unwind_all(t, true);
+        strand_unwind_all(t);
     Py_RETURN_NONE;
 }
 

@@ -195,8 +195,10 @@ end(PyGreenlet *self)
     } else if (!strand_is_here(s)) {
         Py_INCREF(self);
         strand_drop(s);
+    } else if (strand_is_left(s)) {
+        strand_take_back(s);
     } else {
-        (void)greenlet_ops.unwind((PyObject *)self);
+        greenlet_ops.unwind((PyObject *)self);
     }
 }
 

@@ -41,8 +41,11 @@ typedef struct {
 
 struct greenlet {
     struct strand *strand;
-    struct strand *top; /* goes on next; only valid while suspended */
-    PyGreenlet *parent; /* NULL for a main greenlet */
+    struct strand *top;         /* goes on next; only valid while suspended */
+    PyObject *const *stack_end; /* of the arguments of the call in which it has
+                                   stopped, or NULL; only valid with top, where
+                                   it is needed */
+    PyGreenlet *parent;         /* NULL for a main greenlet */
     PyGreenlet *killer; /* who unwinds it and gets control back, or NULL */
     PyObject *run;      /* what it calls or will call, or NULL; what successor()
                          * could not drop, while it ends */

@@ -315,12 +315,19 @@ arrive(struct greenlet_thread *gt, PyObject *value)
 
 /* --- this side ---------------------------------------------------------- */
 
+/* Of a call with these arguments, or NULL. */
+static inline PyObject *const *
+stack_end(const struct strand_args *args)
+{
+    return args->names ? NULL : args->args + args->nargs;
+}
+
 /* Goes on in `to`, which is active and of this thread. Steals both references;
  * a NULL value passes on t->error. Inlined for the return predictor: see
  * strand.h. */
 __attribute__((always_inline)) static inline PyObject *
 go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
-      PyObject *value)
+      PyObject *value, PyObject *const *stack_end)
 {
     PyGreenlet *from = gt->current;
 
@@ -334,6 +341,8 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
         return arrive(gt, value);
     }
     from->pimpl->top = t->current;
+    if (TSTATE_NEEDS_STACK_END)
+        from->pimpl->stack_end = stack_end;
     return arrive(gt, strand_resume(t, to->pimpl->top, value));
 }
 
@@ -454,6 +463,8 @@ begin(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
         t->error = *thrown;
     CO_ASSERT(!gt->origin);
     from->pimpl->top = t->current;
+    if (TSTATE_NEEDS_STACK_END)
+        from->pimpl->stack_end = stack_end(args);
     gt->origin = from;
     gt->current = to;
     gt->tracing = t->ts->tracing;
@@ -617,7 +628,7 @@ is_ancestor(const PyGreenlet *self, const PyGreenlet *other)
 /* The greenlet becomes a child of the current one for the while, and control
  * comes back here when it ends. It may be that one's parent, in which case it
  * becomes a child of the main greenlet: a cycle would be walked for ever. */
-static bool
+static void
 unwind(PyObject *face)
 {
     PyGreenlet *self = (PyGreenlet *)face, *before, *killer, *last;
@@ -638,7 +649,7 @@ unwind(PyObject *face)
         /* It has ended while it waited for this. */
         error_drop(&exit);
         error_restore(&saved);
-        return true;
+        return;
     }
     t = g->strand->thread;
     gt = (struct greenlet_thread *)t->greenlets;
@@ -651,7 +662,7 @@ unwind(PyObject *face)
     section = g->strand->section;
     g->strand->section = t->section; /* it comes back */
     t->error = exit;
-    result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL);
+    result = go_on(t, gt, (PyGreenlet *)Py_NewRef(self), NULL, NULL);
     g->killer = last;
     if (g->strand)
         g->strand->section = section;
@@ -665,7 +676,6 @@ unwind(PyObject *face)
     Py_DECREF(killer);
     error_restore(&saved);
     g->left_over = g->strand && Py_REFCNT(self) == 1;
-    return !g->strand;
 }
 
 static void
@@ -674,15 +684,24 @@ forget(PyObject *face)
     ((PyGreenlet *)face)->pimpl->strand = NULL;
 }
 
+static PyObject *const *
+stack_end_of(const struct strand *s)
+{
+    const struct greenlet *g = ((const PyGreenlet *)s->face)->pimpl;
+
+    return TSTATE_NEEDS_STACK_END && g->top == s ? g->stack_end : NULL;
+}
+
 static PyObject *
 callee(PyObject *face)
 {
     return ((PyGreenlet *)face)->pimpl->run;
 }
 
-/* Not unwound at exit: an event loop would be woken by that, and go on. */
+/* Not unwound at the end: an event loop would be woken by that, and go on. */
 const struct face_ops greenlet_ops = {
-    FACE_GREENLET, is_suspended, unwind, NULL, forget, false, NULL, callee};
+    FACE_GREENLET, is_suspended, unwind, NULL,  forget,
+    stack_end_of,  false,        NULL,   callee};
 
 /* --- the interface ------------------------------------------------------ */
 
@@ -701,7 +720,8 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
                   self->pimpl->strand->thread == t && args->nargs <= 1 &&
                   !args->names)) {
         value = args->nargs ? Py_NewRef(args->args[0]) : PyTuple_New(0);
-        return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value);
+        return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value,
+                     args->args + args->nargs);
     }
     for (;;) {
         to = resolve(t, self, &run);
@@ -712,7 +732,7 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
             return begin(t, gt, to, run, args, NULL);
         }
         if (value)
-            return go_on(t, gt, to, value);
+            return go_on(t, gt, to, value, stack_end(args));
         value = pack(args);
         Py_DECREF(to);
         if (!value)
@@ -757,7 +777,7 @@ greenlet_throw_into(PyGreenlet *self)
         return begin(t, gt, to, run, &(struct strand_args){NULL, 0, NULL},
                      &error);
     t->error = error;
-    return go_on(t, gt, to, NULL);
+    return go_on(t, gt, to, NULL, NULL);
 }
 
 int

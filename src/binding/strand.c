@@ -147,6 +147,7 @@ strand_keep_faces(bool keep)
 }
 
 static void record_gone(PyObject *capsule);
+static void leave_all(struct thread_record *t);
 
 /* By which the record is found: in the dictionary, which alone refers to it, so
  * that record_gone() is called when that is cleared. */
@@ -167,6 +168,22 @@ record_capsule(struct thread_record *t, PyObject *dict)
     return capsule;
 }
 
+/* What is unwound or freed may leave others behind, and theirs again. */
+enum { MOST_ROUNDS = 10 };
+
+static void
+end_all(struct thread_record *t)
+{
+    strand_unwind_all(t);
+    tstate_clear_rest(t->ts);
+    for (int i = 0; i < MOST_ROUNDS; i++) {
+        strand_unwind_all(t);
+        leave_all(t);
+        if (!t->started)
+            break;
+    }
+}
+
 /* Nothing of the record's is left after this. What is unwound may run for long,
  * and another thread may fork meanwhile: in the child a thread state that is
  * half ended is cleared again, so that the record must be in a dictionary of it
@@ -178,11 +195,9 @@ wind_up(struct thread_record *t)
     PyObject *capsule = dict ? record_capsule(t, dict) : NULL;
 
     PyErr_Clear(); /* no memory: then the child may keep blocks for ever */
-    if (!tstate_is_finalizing()) {
-        strand_unwind_all(t, false);
-        tstate_clear_rest(t->ts);
-        strand_unwind_all(t, false);
-    }
+    t->ends = true;
+    if (!tstate_is_finalizing())
+        end_all(t);
     strand_trim(t);
     abandon_all(t);
     while (t->greenlets) /* more than once if a finalizer asks for it again */
@@ -920,6 +935,77 @@ strand_abandon(struct strand *s)
     }
 }
 
+bool
+strand_is_left(const struct strand *s)
+{
+    const struct thread_record *t = s->thread;
+
+    return !s->ops->unwound_at_end &&
+           (t->ends || tstate_is_being_cleared(t->ts));
+}
+
+/* Nobody can let it go on, or follow its frames to others', from here on. */
+static void
+leave(struct strand *s)
+{
+    tstate_detach(&s->root);
+    s->stack_end = s->ops->stack_end ? s->ops->stack_end(s) : NULL;
+    s->ops->forget(s->face);
+}
+
+/* What C code holds on the stack is not known, but for what is ours. */
+static void
+free_left(struct strand *s)
+{
+    PyObject *entered = s->caller ? s->face : NULL;
+    PyObject *const *args = s->args;
+    Py_ssize_t nargs = s->nargs;
+    struct error saved;
+
+    error_take(&saved);
+    s->nargs = 0;
+    tstate_free(&s->slice, &s->root, s->stack_end);
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        Py_DECREF(args[i]);
+    s->finished = true;
+    strand_release(s);
+    Py_XDECREF(entered); /* by who had entered it */
+    error_restore(&saved);
+}
+
+void
+strand_take_back(struct strand *s)
+{
+    leave(s);
+    free_left(s);
+}
+
+void
+strand_give_up(struct strand *s)
+{
+    if (s->thread->ends)
+        strand_take_back(s);
+    else
+        strand_abandon(s);
+}
+
+/* First all are dead, so that what they held, when it is freed, finds none that
+ * could go on; and none that stands in this list any more. */
+static void
+leave_all(struct thread_record *t)
+{
+    struct strand *left = NULL, *s;
+
+    strand_trim(t); /* parked ones are no face's */
+    while ((s = t->started) != NULL) {
+        leave(s);
+        unlink_started(s);
+        link_started(&left, s);
+    }
+    while ((s = left) != NULL)
+        free_left(s);
+}
+
 void
 strand_drop(struct strand *s)
 {
@@ -939,7 +1025,10 @@ strand_unwind_dropped(struct thread_record *t)
 
         t->dropped = s->next_queued;
         s->dropped = false;
-        (void)s->ops->unwind(face);
+        if (strand_is_left(s))
+            strand_take_back(s);
+        else
+            s->ops->unwind(face);
         Py_DECREF(face);
     }
 }
@@ -948,19 +1037,18 @@ strand_unwind_dropped(struct thread_record *t)
  * stack for full. From 3.14 on that may last, on a foreign stack of which it
  * has not been told. */
 static bool
-can_unwind(const struct strand *s, bool at_exit)
+can_unwind(const struct strand *s)
 {
-    return s->ops->is_suspended(s) && (s->ops->unwound_at_exit || !at_exit) &&
+    return s->ops->unwound_at_end && s->ops->is_suspended(s) &&
            Py_REFCNT(s->face) > 0;
 }
 
 static void
-unwind_or_abandon(struct strand *s)
+unwind(struct strand *s)
 {
     PyObject *face = Py_NewRef(s->face);
 
-    if (!s->ops->unwind(face))
-        strand_abandon(s);
+    s->ops->unwind(face);
     Py_DECREF(face);
 }
 
@@ -997,20 +1085,21 @@ put_back_passed(struct thread_record *t)
  * A face that is unwound leaves the list for good: it finishes or is
  * abandoned. */
 void
-strand_unwind_all(struct thread_record *t, bool at_exit)
+strand_unwind_all(struct thread_record *t)
 {
     Py_ssize_t left = MOST_STARTED_MEANWHILE;
-    bool again = true;
+    bool again = true, ended = t->ends;
     struct strand *s;
 
     for (s = t->started; s; s = s->next)
         left++;
+    t->ends = true;
     strand_unwind_dropped(t);
     while (again && left > 0) {
         again = false;
         while ((s = t->started) != NULL && left > 0) {
-            if (can_unwind(s, at_exit)) {
-                unwind_or_abandon(s);
+            if (can_unwind(s)) {
+                unwind(s);
                 again = true;
                 left--;
             } else {
@@ -1020,6 +1109,7 @@ strand_unwind_all(struct thread_record *t, bool at_exit)
         }
         put_back_passed(t);
     }
+    t->ends = ended;
     if (left <= 0)
         warn_of_endless_starts();
 }

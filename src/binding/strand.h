@@ -40,9 +40,9 @@ struct face_ops {
      * another strand to come back to it. */
     bool (*is_suspended)(const struct strand *strand);
     /* Ends the chain of a suspended face by raising the exit exception in it.
-     * False if it caught that and is suspended again. Runs Python code; keeps
-     * a set exception. */
-    bool (*unwind)(PyObject *face);
+     * One that has caught that and is suspended again is given up, but for a
+     * greenlet. Runs Python code; keeps a set exception. */
+    void (*unwind)(PyObject *face);
     /* The chain, which is the running one, has ended with the exception that is
      * set: what its caller gets instead, a new reference, or NULL to pass the
      * exception on. What the face drops here is dropped in the chain's context.
@@ -50,8 +50,12 @@ struct face_ops {
     PyObject *(*fails)(PyObject *face);
     /* Its strand is no more: the face must count as finished. */
     void (*forget)(PyObject *face);
-    /* Whether suspended faces are unwound when the process exits. */
-    bool unwound_at_exit;
+    /* The end of the arguments of the call in which the strand of a suspended
+     * face is, as in tstate_free(), or NULL. May itself be NULL. */
+    PyObject *const *(*stack_end)(const struct strand *strand);
+    /* Whether suspended faces are unwound when the thread ends or the process
+     * exits. Else they are never run again. */
+    bool unwound_at_end;
     /* If a suspended face may have entered coroutines, which wait with it: what
      * they wait for and who will let them go on. Else NULL. */
     const char *why_suspended;
@@ -85,6 +89,7 @@ struct strand {
                             whom control came from */
     uint64_t since;      /* nanoseconds of CLOCK_MONOTONIC at which it was left;
                             only valid if times are noted */
+    PyObject *const *stack_end; /* only valid when it is left for good */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
     bool finished;
@@ -221,6 +226,7 @@ struct thread_record {
                                          that nobody ends */
     struct thread_record *next_spare; /* only valid when it is not in use */
     bool collecting;    /* the garbage collector works in this thread */
+    bool ends;          /* or the process does: all are being unwound */
     struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     struct spare_contexts spare_contexts;
@@ -642,13 +648,28 @@ void strand_hide_limits(bool hide);
  * Steals the reference to the face. */
 void strand_drop(struct strand *strand);
 
-/* Unwinds the suspended strands of the thread: all of them, or those whose
- * faces are unwound at exit. Runs Python code. */
-void strand_unwind_all(struct thread_record *t, bool at_exit);
+/* Unwinds the suspended strands of the thread whose faces are unwound at the
+ * end. Runs Python code. */
+void strand_unwind_all(struct thread_record *t);
+
+/* Whether a suspended strand is not unwound, because its thread is ending or
+ * the process exits, and its face is none that is unwound then. */
+bool strand_is_left(const struct strand *strand);
+
+/* Frees a suspended strand, whose thread is ending, without running it: its
+ * face forgets it, what its frames own is dropped, the block goes back to the
+ * pool. May run Python code, which finds the face finished; keeps a set
+ * exception. */
+void strand_take_back(struct strand *strand);
+
+/* The one or the other for a suspended strand that has caught the exit. */
+void strand_give_up(struct strand *strand);
 
 /* For a strand that can't be unwound any more (its thread is gone, or it caught
- * the exit and yielded): its face forgets it. The block stays mapped and is not
- * reused, since frames in it may still be referred to. */
+ * the exit and yielded) in a thread that goes on: its face forgets it. The
+ * block stays mapped and is not reused, since frames in it may still be
+ * referred to, and C code may have left a pointer to its stack in what lives
+ * on. */
 void strand_abandon(struct strand *strand);
 
 #endif

@@ -735,6 +735,18 @@ tstate_is_ending(const PyThreadState *ts)
 #endif
 }
 
+/* Whether CPython is clearing it, for a record that has been in its dictionary.
+ */
+static inline bool
+tstate_is_being_cleared(const PyThreadState *ts)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return !ts->dict;
+#else
+    return ts->_status.finalizing;
+#endif
+}
+
 /* Lets the thread state free its own data stack rather than the running
  * chain's, when it ends with a chain of ours still running. */
 void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
@@ -744,6 +756,22 @@ void tstate_return_data_stack(PyThreadState *ts, struct tstate_slice *own);
  */
 int tstate_traverse(struct tstate_slice *slice, struct tstate_root *root,
                     PyObject *const *stack_end, visitproc visit, void *arg);
+
+/* A chain that is not running never goes on: frees what its frames own, and
+ * their memory besides what it was given. A frame whose object somebody has
+ * lives on in that, as if its function had been left. Before 3.14 what is on
+ * the evaluation stack of a frame in the middle of a call into C can't be found
+ * and is left, but for the innermost one if stack_end is as above. Runs Python
+ * code, before which the frames are cut from one another. */
+void tstate_free(struct tstate_slice *slice, struct tstate_root *root,
+                 PyObject *const *stack_end);
+
+/* Whether frames do not say themselves where their evaluation stacks end. */
+#ifdef CO_HAS_STACK_LIMITS
+enum { TSTATE_NEEDS_STACK_END = 0 };
+#else
+enum { TSTATE_NEEDS_STACK_END = 1 };
+#endif
 
 /* The innermost Python frame of a chain that is not running and has started
  * from root, which a thread's own has none of: a new reference; NULL without an

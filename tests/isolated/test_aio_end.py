@@ -26,6 +26,18 @@ async def task(name="task"):
     waits(name, asyncio.Event().wait())
 """
 
+ENDLESS = """
+refused = []
+def endless():
+    while True:
+        try:
+            await_(Step())
+        except KeyError:
+            return
+        except BaseException as error:
+            refused.append(error)
+"""
+
 # Script, exit status, what it prints, what it writes to stderr.
 ENDS = {
     "the process, with a suspended call": (
@@ -190,6 +202,47 @@ b = run_sync(stubborn); b.send(None)
         0,
         ["really"],
         "is being closed",
+    ),
+    "a call that catches everything and waits again, which goes on": (
+        ENDLESS
+        + """
+b = run_sync(endless); b.send(None)
+try:
+    b.close()
+except RuntimeError as error:
+    say(len(refused), "ignored GeneratorExit" in str(error))
+say(b.send(None), len(refused), b.send(None))
+try:
+    b.throw(KeyError)
+except StopIteration:
+    say("ended")
+""",
+        0,
+        ["101 True", "None 101 None", "ended"],
+        "",
+    ),
+    "the process, with such a call": (
+        ENDLESS + "b = run_sync(endless); b.send(None)",
+        0,
+        [],
+        "ignored GeneratorExit",
+    ),
+    "a thread, with such a call": (
+        ENDLESS
+        + """
+def work():
+    kept.append(run_sync(endless))
+    kept[0].send(None)
+kept = []
+sys.unraisablehook = lambda unraisable: say(type(unraisable.exc_value).__name__)
+t = threading.Thread(target=work)
+t.start()
+t.join()
+say(len(refused), copool.stats().live)
+""",
+        0,
+        ["RuntimeError", "101 0"],
+        "",
     ),
 }
 

@@ -387,7 +387,7 @@ co = Coroutine(stubborn); co.enter()
 """,
         0,
         [],
-        "its stack is leaked",
+        "it is never run again",
     ),
     "starts another in finally": (
         """

@@ -62,8 +62,6 @@ except api.error as error:
     say(error)
 """,
         [
-            "finally 1 True",
-            "finally 0 True",
             "[True, True] [None, None] 0",
             "cannot switch to a different thread (which happens to have exited)",
         ],
@@ -79,44 +77,192 @@ run(work)
 gc.collect()
 say(copool.stats().live, api.get_total_main_greenlets())
 """,
-        ["finally g True", "0 0"],
+        ["0 0"],
     ),
-    "finally at the end of a thread switches on": (
+    "a thread ends with one that only threading.local() refers to": (
+        """
+local = threading.local()
+def first_local():
+    local.g = None
+    begin()
+def first_copool():
+    getcurrent()
+    begin()
+def begin():
+    local.g = greenlet(body)
+    local.g.switch()
+    refs.append(weakref.ref(local.g))
+refs = []
+run(first_local)
+run(first_copool)
+say([ref() for ref in refs], copool.stats().live)
+""",
+        ["[None, None] 0"],
+    ),
+    "a coroutine's finally at the end of a thread switches to greenlets": (
         """
 def using():
     try:
-        getcurrent().parent.switch()
+        copool.yield_()
     finally:
-        other = greenlet(lambda x: x + 1)
-        say(other.switch(1), getcurrent().parent is main[0])
-main = []
+        say(g[0].switch("old"), greenlet(lambda x: x + 1).switch(1))
+g = []
 def work():
-    main.append(getcurrent())
-    g = greenlet(using)
-    g.switch()
-    main.append(g)
+    main = getcurrent()
+    def old():
+        while True:
+            main.switch(main.switch())
+    g.append(greenlet(old))
+    g[0].switch()
+    g.append(copool.Coroutine(using))
+    g[1].enter()
 run(work)
-say(main[0].dead, copool.stats().live)
+say(g[0].dead, g[1].state, copool.stats().live)
 """,
-        ["2 True", "True 0"],
+        ["old 2", "True finished 0"],
     ),
-    "one that ignores its end at the end of the thread": (
+    "what one held when its thread ended": (
         """
-def stubborn():
-    while True:
-        try:
-            getcurrent().parent.switch()
-        except api.GreenletExit:
-            say("no")
+class Held:
+    def __init__(self, name):
+        self.name = name
+    def __del__(self):
+        freed.append(self.name)
+def calls(held, then):
+    deeper(Held("deeper"), then)
+def deeper(held, then):
+    then()
+def generates(held):
+    yield
+    stop()
+    yield
+def through_a_generator():
+    held = Held("list")
+    for _ in generates(Held("generator")):
+        pass
+def through_c():
+    held = Held("max")
+    max([0], key=lambda _: calls(Held("key"), stop))
+def through_a_class():
+    class Made:
+        def __init__(self, held):
+            stop()
+    Made(Held("__init__"))
+def after_an_exception():
+    try:
+        raise KeyError(Held("exception"))
+    except KeyError:
+        stop()
+def inside_a_coroutine():
+    held = Held("entering")
+    copool.Coroutine(lambda: calls(Held("entered"), stop)).enter()
+def deep(n):
+    deep(n - 1) if n else calls(Held("deep"), stop)
+def in_finalizer():
+    class Stops:
+        def __del__(self):
+            held = Held("__del__")
+            stop()
+    Stops()
+def stop():
+    getcurrent().parent.switch()
+def work():
+    for fn in (through_a_generator, through_c, through_a_class, after_an_exception,
+               inside_a_coroutine, lambda: deep(5000), in_finalizer):
+        kept.append(greenlet(fn))
+        kept[-1].switch()
+    kept.append(greenlet(calls))
+    kept[-1].switch(Held("argument"), stop)
+sys.setrecursionlimit(10000)
+freed, kept = [], []
+run(work)
+say(*sorted(freed))
+say({g.dead for g in kept}, copool.stats().live, copool._core.check())
+""",
+        [
+            "__del__ argument deep deeper deeper deeper deeper entered entering "
+            "exception generator key list max",
+            "{True} 0 True",
+        ],
+    ),
+    "frames that somebody has outlive it": (
+        """
+def outer(word):
+    inner(word * 2)
+def inner(word):
+    frames.append(sys._getframe())
+    try:
+        raise KeyError(word)
+    except KeyError as error:
+        kept = error
+    errors.append(kept)
+    next(generate(word))
+def generate(word):
+    frames.append(sys._getframe())
+    copool.Coroutine(entered).enter(word)
+    yield
+def entered(word):
+    frames.append(sys._getframe())
+    getcurrent().parent.switch()
+frames, errors = [], []
+def work():
+    g = greenlet(outer)
+    g.switch("a")
+    frames.append(g)
+run(work)
+g = frames.pop()
+blank = [bytes(1000) for _ in range(1000)]
+gc.collect()
+for frame in frames:
+    while frame:
+        say(frame.f_code.co_name, frame.f_lineno > 0, frame.f_locals["word"])
+        frame = frame.f_back
+say(errors[0].__traceback__.tb_frame is frames[0], copool.stats().live)
+frames.clear()
+errors.clear()
+del frame
+gc.collect()
+say(g.dead, copool._core.check())
+""",
+        [
+            *["inner True aa", "outer True a"],
+            *["generate True aa", "inner True aa", "outer True a"],
+            *["entered True aa", "True 0", "True True"],
+        ],
+    ),
+    "what is freed at a thread's end finds greenlets dead and may make others": (
+        """
+class Asks:
+    def __init__(self, n):
+        self.n = n
+    def __del__(self):
+        say(self.n, [g.dead for g in kept], greenlet(lambda: 5).switch())
+        if self.n:
+            kept.append(greenlet(holds))
+            kept[-1].switch(Asks(self.n - 1))
+        co = copool.Coroutine(body)
+        co.enter()
+def body():
+    try:
+        copool.yield_()
+    finally:
+        say("finally")
+def holds(asks):
+    getcurrent().parent.switch()
 kept = []
 def work():
-    g = greenlet(stubborn)
-    g.switch()
-    kept.append(g)
+    for n in 0, 1:
+        kept.append(greenlet(holds))
+        kept[-1].switch(Asks(n))
 run(work)
-say(kept[0].dead, copool.stats().live)
+say([g.dead for g in kept], copool.stats().live)
 """,
-        ["no", "True 1"],
+        [
+            *["0 [True, True] 5", "finally"],
+            *["1 [True, True] 5", "finally"],
+            *["0 [True, True, True] 5", "finally"],
+            "[True, True, True] 0",
+        ],
     ),
     "dropped in another thread, ended at the owner's next use": (
         """
@@ -149,7 +295,7 @@ to.put(None)
 thread.join()
 say(copool.stats().live)
 """,
-        ["dropped", "finally g True", "0"],
+        ["dropped", "0"],
     ),
     "a cycle dropped in another thread": (
         """
@@ -312,7 +458,6 @@ thread.join()
         [
             "[True, True] 5",
             "cannot switch to a different thread (which happens to have exited)",
-            "finally g True",
         ],
     ),
     "fork in a thread inside one": (

@@ -67,6 +67,24 @@ print([co.state for co in kept], copool.stats().live)
 """,
         ["finally 1 True", "finally 0 True", "['finished', 'finished'] 0"],
     ),
+    "one that catches the exit at the end of a thread is not run again": (
+        """
+def stubborn():
+    while True:
+        try:
+            yield_()
+        except BaseException as error:
+            caught.append(type(error).__name__)
+def work():
+    kept.append(Coroutine(stubborn))
+    kept[0].enter()
+caught, kept = [], []
+warnings.showwarning = lambda message, *args: print(str(message).split(": ")[1])
+run(work)
+print(caught, kept[0].state, copool.stats().live)
+""",
+        ["it is never run again", "['CoroutineExit'] finished 0"],
+    ),
     "finally at the end of a thread uses copool": (
         """
 def using():
