@@ -39,10 +39,13 @@ SUITES = (
     "neighbours",
     "playwright",
     "gevent",
+    "eventlet",
     "gunicorn",
     "celery",
     "locust",
 )
+# The first version of Python that a suite's project does not support yet.
+TOO_NEW = {"eventlet": (3, 15)}
 # What a suite runs on: the real one, and copool.
 PROVIDERS = {"asyncio": ("plain", "anywhere")}
 # How often the real greenlet may show that it fails a test too, of at most so many.
@@ -155,6 +158,9 @@ def main() -> int:
 
     tables = {}
     for suite in options.suites or SUITES:
+        if suite in TOO_NEW and sys.version_info >= TOO_NEW[suite]:
+            print(f"copool: {suite} does not support this version of Python")
+            continue
         real_run, run = (
             Run(provider, ENVIRONMENT / "out" / provider / suite, options.quick)
             for provider in PROVIDERS.get(suite, ("greenlet", "copool"))

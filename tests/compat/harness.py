@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -50,6 +52,18 @@ class Run:
     def environment(self, **more: str) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         return inherited | dict(self.environ) | more
+
+
+def source_distribution(project: str) -> Path:
+    """The unpacked one of the version of a project that is installed."""
+    name = f"{project}-{version(project)}"
+    if not (ENVIRONMENT / name).exists():
+        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
+        only_source = ["--no-binary", project, "--dest", ENVIRONMENT]
+        subprocess.run([*pip, *only_source, name.replace("-", "==")], check=True)
+        with tarfile.open(ENVIRONMENT / f"{name}.tar.gz") as archive:
+            archive.extractall(ENVIRONMENT, filter="data")
+    return ENVIRONMENT / name
 
 
 @contextmanager
@@ -135,9 +149,14 @@ def record_of(
 
 
 def pytest_record(
-    run: Run, name: str, *arguments: str | Path, timeout: float, cwd: Path | None = None
+    run: Run,
+    name: str,
+    *tests: str,
+    options: tuple[str, ...] = (),
+    timeout: float,
+    cwd: Path | None = None,
 ) -> Outcomes:
-    """Run pytest with these arguments, or with those tests only that are named.
+    """Run these tests with pytest, or those only that are named.
 
     The names begin from `cwd`; without one they don't tell where a test is: all run.
     """
@@ -145,7 +164,8 @@ def pytest_record(
         run,
         name,
         *("-m", "pytest", "-p", "pytest_record", "-p", "no:cacheprovider"),
-        *(run.only if run.only and cwd else arguments),
+        *options,
+        *(run.only if run.only and cwd else tests),
         timeout=timeout,
         cwd=cwd,
         PYTHONPATH=str(PROGRAMS),

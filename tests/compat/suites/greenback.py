@@ -4,5 +4,6 @@ from harness import Outcomes, Run, pytest_record
 
 
 def run(run: Run) -> Outcomes:
-    tests = ("--pyargs", "greenback._tests")
-    return pytest_record(run, "greenback", *tests, timeout=120)
+    return pytest_record(
+        run, "greenback", "greenback._tests", options=("--pyargs",), timeout=120
+    )

@@ -3,20 +3,15 @@
 And a program of ours in which plain functions wait for it, below copool.aio.
 """
 
-import subprocess
-import sys
-import tarfile
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 
 from harness import (
-    ENVIRONMENT,
     PROGRAMS,
     Outcomes,
     Run,
     finish,
     pytest_record,
+    source_distribution,
     tail,
     verified,
 )
@@ -30,19 +25,6 @@ BELOW = (
     ("run_sync", "greenlet", "greenlet"),
     ("run_sync", "copool", "copool"),
 )
-
-
-def sources() -> Path:
-    """The unpacked source distribution of the version that is installed."""
-    name = f"sqlalchemy-{version('sqlalchemy')}"
-    if not (ENVIRONMENT / name).exists():
-        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps"]
-        only_source = ["--no-binary", "sqlalchemy", "--dest", ENVIRONMENT]
-        package = f"sqlalchemy=={version('sqlalchemy')}"
-        subprocess.run([*pip, *only_source, package], check=True)
-        with tarfile.open(ENVIRONMENT / f"{name}.tar.gz") as archive:
-            archive.extractall(ENVIRONMENT, filter="data")
-    return ENVIRONMENT / name
 
 
 def run(run: Run) -> Outcomes:
@@ -74,8 +56,8 @@ def suite(run: Run, *options: str, tests: tuple[str, ...] = TESTS) -> Outcomes:
     return pytest_record(
         run,
         "sqlalchemy",
-        *("--db", "aiosqlite_file", *options),
         *tests,
+        options=("--db", "aiosqlite_file", *options),
         timeout=TIMEOUT,
-        cwd=sources(),
+        cwd=source_distribution("sqlalchemy"),
     )

@@ -4,5 +4,5 @@ from harness import Outcomes, Run, pytest_record
 
 
 def run(run: Run) -> Outcomes:
-    tests = ("--numprocesses", "2", "--pyargs", "greenback._tests")
-    return pytest_record(run, "xdist", *tests, timeout=120)
+    options = ("--numprocesses", "2", "--pyargs")
+    return pytest_record(run, "xdist", "greenback._tests", options=options, timeout=120)
