@@ -1021,6 +1021,12 @@ forget(PyObject *face)
     tstate_shown_clear(&self->shown);
 }
 
+static struct strand *
+top_of(PyObject *face)
+{
+    return ((Bridge *)face)->top;
+}
+
 static PyObject *
 callee(PyObject *face)
 {
@@ -1037,6 +1043,7 @@ static const struct face_ops ops = {
     true,
     "it waits in await_(); its task will let it go on",
     callee,
+    top_of,
 };
 
 /* --- attributes --------------------------------------------------------- */

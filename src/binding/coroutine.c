@@ -430,7 +430,7 @@ callee(PyObject *face)
 
 static const struct face_ops ops = {
     FACE_COROUTINE, is_suspended, unwind, fails, forget, NULL, true, NULL,
-    callee};
+    callee,         NULL};
 
 /* --- attributes --------------------------------------------------------- */
 

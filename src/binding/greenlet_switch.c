@@ -692,6 +692,12 @@ stack_end_of(const struct strand *s)
     return TSTATE_NEEDS_STACK_END && g->top == s ? g->stack_end : NULL;
 }
 
+static struct strand *
+top_of(PyObject *face)
+{
+    return ((PyGreenlet *)face)->pimpl->top;
+}
+
 static PyObject *
 callee(PyObject *face)
 {
@@ -700,8 +706,8 @@ callee(PyObject *face)
 
 /* Not unwound at the end: an event loop would be woken by that, and go on. */
 const struct face_ops greenlet_ops = {
-    FACE_GREENLET, is_suspended, unwind, NULL,  forget,
-    stack_end_of,  false,        NULL,   callee};
+    FACE_GREENLET, is_suspended, unwind, NULL,   forget,
+    stack_end_of,  false,        NULL,   callee, top_of};
 
 /* --- the interface ------------------------------------------------------ */
 

@@ -976,8 +976,17 @@ free_left(struct strand *s)
 void
 strand_take_back(struct strand *s)
 {
-    leave(s);
-    free_left(s);
+    struct strand *left = NULL;
+    struct strand *top = s->ops->top ? s->ops->top(s->face) : s;
+
+    for (struct strand *o = top, *next; o; o = next) {
+        next = o == s ? NULL : o->caller;
+        leave(o);
+        unlink_started(o);
+        link_started(&left, o);
+    }
+    while (left)
+        free_left(left);
 }
 
 void

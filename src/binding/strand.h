@@ -62,6 +62,10 @@ struct face_ops {
     /* What a running face calls, a borrowed reference, or NULL. Called in a
      * signal handler. */
     PyObject *(*callee)(PyObject *face);
+    /* The strand that goes on when a suspended face does: its own, or the last
+     * of those that are entered from it, which wait with it. NULL if it is
+     * always its own. */
+    struct strand *(*top)(PyObject *face);
 };
 
 /* The block's record: in the hot page, beside the top of the stack. */

@@ -121,6 +121,31 @@ say(g[0].dead, g[1].state, copool.stats().live)
 """,
         ["old 2", "True finished 0"],
     ),
+    "a coroutine's end drops one that has entered another when a thread ends": (
+        """
+def enters():
+    entered.append(copool.Coroutine(body))
+    entered[0].enter()
+def has():
+    g = greenlet(enters)
+    g.switch()
+    try:
+        copool.yield_()
+    finally:
+        del g
+        gc.collect()
+        with open(os.devnull, "w") as null:
+            copool.dump(null)
+        say(entered[0].state, entered[0].frame)
+entered, kept = [], []
+def work():
+    kept.append(copool.Coroutine(has))
+    kept[0].enter()
+run(work)
+say(kept[0].state, copool.stats().live)
+""",
+        ["finished None", "finished 0"],
+    ),
     "what one held when its thread ended": (
         """
 class Held:

@@ -165,8 +165,11 @@ def to_send(value: int) -> int | None:
 class Model:
     """Runs one thread's operations; `log` and `ends` are what is to be expected."""
 
-    def __init__(self, operations: list[list[Any]], alone: bool) -> None:
-        self.operations, self.alone = operations, alone
+    def __init__(
+        self, operations: list[list[Any]], alone: bool, is_main: bool = False
+    ) -> None:
+        self.operations, self.alone, self.is_main = operations, alone, is_main
+        self.leaves = False  # what is suspended: a thread is ending
         self.exact = True
         self.position = 0
         self.slots: list[Chain | None] = [None] * SLOTS
@@ -175,6 +178,8 @@ class Model:
         self.kept: list[Chain] = []  # which got hold of themselves at their end
         self.log: list[list[Any]] = []
         self.ends: dict[int, list[list[Any]]] = {}
+        self.perhaps: set[int] = set()  # of them: those that may not come
+        self.lost: set[Chain] = set()  # what frames refer to that were left
         self.thread = Thread(None, len(self.operations))
         self.threads = [self.thread]
 
@@ -314,9 +319,14 @@ class Model:
         t = self.thread
         self.settle()
         t.dead = True
-        for chain in self.chains:
-            if chain.thread is t and chain.suspended() and not chain.in_await:
-                self.unwind(chain)
+        self.leaves = bool(t.outer) or not self.is_main
+        for left in False, True:  # greenlets, which are not run again, come last
+            for chain in self.chains:
+                if (chain.kind == "G") is not left:
+                    continue
+                if chain.thread is t and chain.suspended() and not chain.in_await:
+                    self.unwind(chain)
+        self.leaves = False
         if t.outer:
             self.thread = t.outer
             value = outcome[1] if outcome[0] == "value" else "boom"
@@ -405,7 +415,7 @@ class Model:
                 c.number
                 for c in self.chains
                 if c.freed and (not c.unsure or (c.required and required))
-            }
+            } - self.may_stay()
             if not self.exact:
                 must, may = set(), {c.number for c in self.chains}
             self.answer(chain, position, name, Dead(must, may))
@@ -619,15 +629,24 @@ class Model:
     def unwind(self, thing: Chain) -> None:
         """End it as its finalizer does: control comes back to who dropped it."""
         kind = EXITS[thing.kind]
+        is_greenlet = thing.kind == "G"
+        # Whether it was dropped while its thread went on, and so was ended.
+        is_open = is_greenlet and (thing.unsure or not self.exact)
+        is_left = is_greenlet and self.leaves and not is_open
         chain = thing if thing.kind == "C" else thing.top
         while chain:
+            if is_open:
+                self.perhaps.add(chain.number)
             while chain.frames:
                 for held in chain.frames[-1].held:
                     held.unsure = held.unsure or thing.unsure
                 pending = chain.frames[-1].pending
                 if pending and pending[2] and thing.unsure:
                     pending[2].unsure = True
-                self.note_end(chain, kind)
+                if is_left or is_open:
+                    self.lose(chain)
+                if not is_left:
+                    self.note_end(chain, kind)
                 self.pop(chain)
             chain.active, chain.finished = False, True
             if chain is thing:
@@ -635,7 +654,24 @@ class Model:
             chain.unclear = thing.unsure
             caller, chain.caller = chain.caller, None
             chain = caller
-        self.keep(thing)
+        if not is_left:
+            self.keep(thing)
+
+    def lose(self, chain: Chain) -> None:
+        """C code may refer to what its innermost frame does; that is not known."""
+        frame = chain.frames[-1]
+        reached = [chain, *frame.held]
+        if frame.pending and frame.pending[2]:
+            reached.append(frame.pending[2])
+        while reached:
+            thing = reached.pop()
+            thing.unsure = True
+            if thing not in self.lost:
+                self.lost.add(thing)
+                reached += [thing.parent] if thing.parent else []
+
+    def may_stay(self) -> set[int]:
+        return {chain.number for chain in self.lost}
 
     def references(self, thing: Chain) -> int:
         count = sum(

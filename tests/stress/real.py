@@ -493,7 +493,10 @@ class World:
 def run(program: Program) -> str | None:
     """What is wrong with its answers, or None."""
     alone = len(program.threads) == 1
-    models = [Model(operations, alone) for operations in program.threads]
+    models = [
+        Model(operations, alone, program.main and not i)
+        for i, operations in enumerate(program.threads)
+    ]
     try:
         for model in models:
             model.run()
@@ -529,7 +532,7 @@ def run(program: Program) -> str | None:
             world.let_go()
     return (
         first_difference(program, worlds, models)
-        or leftovers(program, worlds, live)
+        or leftovers(program, worlds, models, live)
         or None
     )
 
@@ -553,19 +556,25 @@ def first_difference(
             expected_end = model.ends.get(number)
             end = world.ends.get(number)
             # What is suspended in the main thread may be left as it is.
-            if end != expected_end and not (program.main and i == 0 and end is None):
+            may_be_left = number in model.perhaps or (program.main and i == 0)
+            if end != expected_end and not (may_be_left and end is None):
                 return f"thread {i}, end of {number}: {end} instead of {expected_end}"
     return None
 
 
-def leftovers(program: Program, worlds: list[World], before: int) -> str | None:
+def leftovers(
+    program: Program, worlds: list[World], models: list[Model], before: int
+) -> str | None:
     copool.trim()
     if not check():
         return "the pool's recount does not hold"
     if program.main:
         return None
     alive = {
-        i: [n for n, ref in enumerate(world.references) if ref() is not None]
+        i: sorted(
+            {n for n, ref in enumerate(world.references) if ref() is not None}
+            - models[i].may_stay()
+        )
         for i, world in enumerate(worlds)
     }
     if any(alive.values()):
