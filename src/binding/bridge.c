@@ -1034,16 +1034,11 @@ callee(PyObject *face)
 }
 
 static const struct face_ops ops = {
-    FACE_BRIDGE,
-    is_suspended,
-    unwind,
-    NULL,
-    forget,
-    NULL,
-    true,
-    "it waits in await_(); its task will let it go on",
-    callee,
-    top_of,
+    FACE_BRIDGE, is_suspended,
+    unwind,      NULL,
+    forget,      NULL,
+    true,        "it waits in await_(); its task will let it go on",
+    callee,      top_of,
 };
 
 /* --- attributes --------------------------------------------------------- */

@@ -21,7 +21,7 @@ typedef struct bridge {
     bool drives;      /* a coroutine, rather than calling a function */
     unsigned char ending; /* an enum strand_ending: if it is one, await_() must
                              not wait */
-    bool collecting;  /* only valid while entered: garbage, since before */
+    bool collecting;      /* only valid while entered: garbage, since before */
     struct tstate_ended ended;
     bool finalized;         /* tp_finalize was called, which is once */
     unsigned char refusals; /* to wait; only valid while closing */

@@ -428,9 +428,9 @@ callee(PyObject *face)
     return ((Coroutine *)face)->fn;
 }
 
-static const struct face_ops ops = {
-    FACE_COROUTINE, is_suspended, unwind, fails, forget, NULL, true, NULL,
-    callee,         NULL};
+static const struct face_ops ops = {FACE_COROUTINE, is_suspended, unwind, fails,
+                                    forget,         NULL,         true,   NULL,
+                                    callee,         NULL};
 
 /* --- attributes --------------------------------------------------------- */
 

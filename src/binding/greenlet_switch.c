@@ -705,9 +705,9 @@ callee(PyObject *face)
 }
 
 /* Not unwound at the end: an event loop would be woken by that, and go on. */
-const struct face_ops greenlet_ops = {
-    FACE_GREENLET, is_suspended, unwind, NULL,   forget,
-    stack_end_of,  false,        NULL,   callee, top_of};
+const struct face_ops greenlet_ops = {FACE_GREENLET, is_suspended, unwind, NULL,
+                                      forget,        stack_end_of, false,  NULL,
+                                      callee,        top_of};
 
 /* --- the interface ------------------------------------------------------ */
 
