@@ -9,10 +9,10 @@ blocks, contexts, parents, weak references, what becomes of what is dropped, thr
 Seeds give programs (author.py), which are played in two processes (player.py). One of
 which the notes differ (compare.py) is made smaller (shrink.py) and printed.
 
-What may differ is what docs/greenlet.md names. Most of that the programs can't come to:
-the collector is off, threads end what they have begun. Messages may go on where
-greenlet's end; and a greenlet that has not begun gets no exit from its child, for what
-follows that is not compared.
+What may differ is what docs/greenlet.md names. Some of that the programs can't come to:
+the collector is off. Messages may go on where greenlet's end. What follows is not
+compared once an exit starts a parent that has not begun, or one that is dropped sets
+its own parent, or does not die.
 """
 
 import argparse

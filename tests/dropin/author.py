@@ -155,7 +155,7 @@ class Author:
 
     def write_parent(self) -> str:
         value = self.chance.choice((*[self.someone()] * 6, "None", "5"))
-        return f"?setattr({self.someone()}, 'parent', {value})"
+        return f"?set_parent({self.someone()}, {value})"
 
     def write_drop(self) -> str:
         return f"{self.slot()} = None"

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import Any
 
 ADDRESS = re.compile(r"0x[0-9a-f]+")
+VANISHED = "all references have vanished"
 SLOTS = 5
 MOST_MADE = 30  # greenlets of a program
 MOST_THROWN = 6  # exits for one that catches them, at the end
@@ -45,6 +46,7 @@ class Stage:
         self.cut = False
         self.made: list[weakref.ref[Any]] = []
         self.var = contextvars.ContextVar("var", default=0)
+        api.getcurrent().thread = threading.current_thread().name
         self.names: dict[str, Any] = {
             "Boom": Boom,
             "GreenletExit": api.GreenletExit,
@@ -64,6 +66,7 @@ class Stage:
             "context": self.context,
             "watch": self.watch,
             "seen": self.seen,
+            "set_parent": self.set_parent,
             "thread": self.thread,
             "tracer": self.tracer,
             "bad_tracer": self.bad_tracer,
@@ -83,12 +86,19 @@ class Stage:
         try:
             value = call()
         except BaseException as error:
+            if self.is_dropped(error):
+                self.api.getcurrent().is_dropped = True
             self.say(what, "raises", show(error))
         else:
             self.say(what, "=", value)
 
     def state(self, x: Any) -> Any:
-        """What can be asked of a greenlet."""
+        """What can be asked of a greenlet.
+
+        Not of another thread's: greenlet may not have noticed yet that it has ended.
+        """
+        if getattr(x, "thread", None) != threading.current_thread().name:
+            return f"dead={x.dead}" if name_of(x) == "main" else "of another thread"
         run = outcome(lambda: x.run and "a function")
         frame = x.gr_frame if x is not self.api.getcurrent() else None
         return (
@@ -113,18 +123,34 @@ class Stage:
         """What the weak reference refers to."""
         return ref and ref()
 
+    def is_dropped(self, error: BaseException | None) -> bool:
+        """Whether the error is the exit of the running one, which has been dropped."""
+        while error is not None and VANISHED not in str(error):
+            error = error.__context__
+        return error is not None
+
     # --- what is done ---
 
     def make(self, body: Any, kind: str = "plain", parent: Any = None) -> Any:
         """A greenlet that runs the body; None if there are enough."""
         if len(self.made) == MOST_MADE:
             return None
-        run = functools.partial(self.perform, body)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            self.begins(args, kwargs)
+            del args, kwargs  # an exit holds this frame
+            return self.perform(body)
+
+        def method(x: Any, *args: Any, **kwargs: Any) -> Any:
+            self.begins(args, kwargs)
+            del x, args, kwargs
+            return self.perform(body)
+
         if kind == "late":
             x = self.api.greenlet()
             x.run = run
         elif kind == "method":
-            x = self.subclass(run=lambda self, *a, **k: run(*a, **k))()
+            x = self.subclass(run=method)()
         elif kind == "deleted":
             x = self.subclass(__del__=lambda x: self.say("__del__", name_of(x)))(run)
         elif kind == "empty":
@@ -143,10 +169,11 @@ class Stage:
     def subclass(self, **members: Any) -> Any:
         return type("Sub", (self.api.greenlet,), members)
 
-    def perform(self, body: Any, *args: Any, **kwargs: Any) -> Any:
+    def begins(self, args: Any, kwargs: Any) -> None:
         self.api.getcurrent().began = True
         self.say("begins", args, kwargs)
-        del args, kwargs
+
+    def perform(self, body: Any) -> Any:
         # What the body holds is dropped here: an exit holds the body's frame.
         held: list[Any] = []
         try:
@@ -188,6 +215,14 @@ class Stage:
         finally:
             del x, args  # the traceback of what is thrown leads here
 
+    def set_parent(self, x: Any, parent: Any) -> None:
+        """One that is dropped comes back here, whatever its parent becomes."""
+        if x is self.api.getcurrent() and (
+            hasattr(x, "is_dropped") or self.is_dropped(sys.exc_info()[1])
+        ):
+            self.cut = True
+        x.parent = parent
+
     def watch(self, x: Any) -> Any:
         """A weak reference whose end is noted."""
         if x is None:
@@ -205,12 +240,13 @@ class Stage:
         raise Boom("traced")
 
     def thread(self, body: Any) -> None:
-        """Have a thread do it to the end; none of its greenlets is left suspended."""
+        """Have a thread do it to the end."""
 
         def work() -> None:
-            self.api.getcurrent().name = "main of thread"
+            here = self.api.getcurrent()
+            here.name, here.thread = "main of thread", threading.current_thread().name
+            del here
             self.note("thread", lambda: body([]))
-            self.finish()
 
         thread = threading.Thread(target=work)
         thread.start()
