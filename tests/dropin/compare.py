@@ -5,9 +5,10 @@ import os
 import selectors
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from author import Program, to_text
 
@@ -26,6 +27,10 @@ class Player:
     provider: str
     plant: str = ""
     process: subprocess.Popen[str] | None = None
+    # Of all its processes: where the interpreter says what it dies of.
+    errors: IO[str] = field(
+        default_factory=lambda: tempfile.TemporaryFile("w+")  # noqa: SIM115
+    )
 
     def send(self, text: str) -> None:
         if self.process is None or self.process.poll() is not None:
@@ -41,7 +46,7 @@ class Player:
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stderr=self.errors,
                 text=True,
                 env=environment,
             )
@@ -60,9 +65,13 @@ class Player:
             return [["it hangs"]]
         line = self.process.stdout.readline()
         if not line:
-            return [[f"{DIED} {self.close()}"]]
+            return [[f"{DIED} {self.close()}", self.last_error()]]
         notes: Notes = json.loads(line)
         return notes
+
+    def last_error(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()[-2000:].strip()
 
     def close(self) -> int:
         if self.process is None:
