@@ -14,6 +14,7 @@ from copool.aio import await_, run_sync
 from greenlet import getcurrent, greenlet
 
 HOURS = 3 * 3600
+warnings.simplefilter("ignore", ResourceWarning)  # of loops that nobody closes
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
