@@ -137,7 +137,7 @@ def is_at_fault(real: Any) -> bool:
     """Whether greenlet's answer is one that it should not give.
 
     What was dropped in another thread is ended in the middle of a switch, of which the
-    arguments are lost: it says that it returned NULL, or crashes.
+    arguments are lost: it says that it returned NULL, or does not come back.
     """
     return has_died(real) or any(
         isinstance(x, dict) and "returned NULL without" in str(x.get("text"))
