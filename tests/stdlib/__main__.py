@@ -212,6 +212,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only the quick ones")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     options = parser.parse_args()
+    # What a shell runs in the background is born with this ignored, and hands that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not find_spec("test") or not find_spec("test.test_list"):
         print("copool: this Python comes without its own tests: test.test_list")
         return 0
