@@ -14,8 +14,8 @@ enum bridge_step { CALL, SEND, THROW, CLOSE };
 typedef struct bridge {
     PyObject_HEAD
     struct tstate_shown shown; /* to asyncio's tools */
-    PyObject *target; /* the function to call, NULL once it has ended; or the
-                         coroutine to drive */
+    PyObject *target; /* the function to call; once it has ended its code, or
+                         NULL if it has none; or the coroutine to drive */
     PyObject *args;   /* of the call, a tuple; or NULL */
     PyObject *names;  /* of those by keyword, which come last; or NULL */
     bool drives;      /* a coroutine, rather than calling a function */
@@ -24,7 +24,7 @@ typedef struct bridge {
     bool collecting;      /* only valid while entered: garbage, since before */
     struct tstate_ended ended;
     bool finalized;         /* tp_finalize was called, which is once */
-    unsigned char refusals; /* to wait; only valid while closing */
+    unsigned char refusals; /* to wait; only valid while ending */
     PyObject *weakrefs;
     PyObject *sent;    /* only valid while a step begins: its value, or NULL */
     PyObject *awaited; /* owned by await_(); only valid with top */
