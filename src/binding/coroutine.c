@@ -114,11 +114,13 @@ left(Coroutine *self, struct strand *s, PyObject *result)
     tstate_cut(s->thread->ts, &s->root);
     if (CO_LIKELY(!s->finished)) {
         self->state = SUSPENDED;
+        outlook_leave(&self->outlook, s);
         result = strand_tidy(here, result);
         Py_DECREF(self); /* the last reference: its finalizer runs now */
         return result;
     }
     litter = strand_litter(here);
+    outlook_forget(s->thread, &self->outlook);
     self->strand = NULL;
     self->state = FINISHED;
     strand_release(s);
@@ -211,6 +213,7 @@ coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (CO_UNLIKELY(!t))
         return NULL;
     if (CO_LIKELY(self->state == SUSPENDED && self->strand->thread == t)) {
+        outlook_enter(t, &self->outlook, self, self->strand);
         if (CO_UNLIKELY(nargs > 1)) {
             PyErr_Format(PyExc_TypeError,
                          "enter() of a suspended coroutine takes at most one "
@@ -418,6 +421,7 @@ forget(PyObject *face)
 {
     Coroutine *self = (Coroutine *)face;
 
+    outlook_forget(self->strand->thread, &self->outlook);
     self->strand = NULL;
     self->state = FINISHED;
 }
@@ -646,6 +650,7 @@ make(PyTypeObject *type, PyObject *fn, PyObject *context, PyObject *name)
     self->label = label;
     self->state = CREATED;
     self->finalized = false;
+    outlook_init(&self->outlook);
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -760,6 +765,7 @@ coroutine_dealloc(PyObject *op)
     if (CO_UNLIKELY(self->state == SUSPENDED) &&
         PyObject_CallFinalizerFromDealloc(op) < 0)
         return;
+    CO_ASSERT(!t || !outlook_is_noted(t, &self->outlook));
     PyObject_GC_UnTrack(op);
     if (CO_UNLIKELY(self->weakrefs != NULL))
         PyObject_ClearWeakRefs(op);

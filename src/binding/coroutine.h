@@ -7,19 +7,21 @@
 #define COPOOL_COROUTINE_H
 
 #include "label.h"
+#include "outlook.h"
 #include "strand.h"
 
 typedef struct {
     PyObject_HEAD
-    PyObject *fn;      /* NULL once it has returned; see strand_callable() */
+    PyObject *fn; /* NULL once it has returned; see strand_callable() */
+    struct strand *strand;
+    struct outlook outlook; /* only valid when suspended */
+    enum face_state state : 8;
+    bool finalized; /* tp_finalize was called, which is once for an object */
+    enum strand_ending ending : 8; /* NOT_ENDING but for while it is closed */
     PyObject *context; /* the constructor's, None for the caller's, or NULL for
                           a copy of that; NULL once started */
     PyObject *weakrefs;
-    struct strand *strand;
     struct label *label; /* or NULL */
-    enum face_state state;
-    bool finalized; /* tp_finalize was called, which is once for an object */
-    enum strand_ending ending; /* NOT_ENDING but for while it is closed */
 } Coroutine;
 
 #endif

@@ -24,6 +24,7 @@
 #include "pool.h"
 
 struct module_state;
+struct outlook;
 struct strand;
 struct thread_record;
 
@@ -68,21 +69,25 @@ struct face_ops {
     struct strand *(*top)(PyObject *face);
 };
 
-/* The block's record: in the hot page, beside the top of the stack. */
+/* The block's record: in the hot page, beside the top of the stack. What a
+ * switch reads and writes lies together, from the first cache line's end on: in
+ * a crowd each line is fetched from memory. */
 struct strand {
     struct block block; /* must be first; unused in a thread's own strand */
-    struct ctx ctx;     /* only valid when not running, like the slice */
-    struct tstate_slice slice;
-    struct tstate_root root;
-    struct cxx_words cxx; /* only valid if the slice's rest says so */
+    struct pool *pool;
+    struct ctx ctx; /* only valid when not running, like the slice */
     struct thread_record *thread;
     struct strand *caller; /* who entered it and is switched to when it yields
                               or ends; NULL while it is suspended, and for a
                               face that chooses whom to switch to */
-    PyObject *face;        /* borrowed; NULL for a thread's own strand and
-                              when parked */
     const struct face_ops *ops;
-    struct pool *pool;
+    bool finished;
+    bool dropped; /* it is in thread->dropped, which owns the face */
+    struct tstate_slice slice;
+    struct tstate_root root;
+    PyObject *face;        /* borrowed; NULL for a thread's own strand and when
+                              parked */
+    struct cxx_words cxx;  /* only valid if the slice's rest says so */
     PyObject *const *args; /* that its first call holds, for the collector */
     Py_ssize_t nargs;
     struct strand *next, **link; /* in thread->started or thread->passed */
@@ -96,8 +101,6 @@ struct strand {
     PyObject *const *stack_end; /* only valid when it is left for good */
     PyObject *trace_hook; /* threading.settrace()'s that has given a strand
                              that is parked its trace function, or NULL */
-    bool finished;
-    bool dropped; /* it is in thread->dropped, which owns the face */
 };
 
 /* Faces of one type that a thread keeps to be reused at once: untracked, and
@@ -201,6 +204,10 @@ struct thread_extra {
     void (*gone)(struct thread_record *t);
 };
 
+/* How far ahead of a switch memory is asked for what comes then: in turns, of
+ * those that are entered after a long time. See outlook.h. */
+enum { OUTLOOK_AHEAD = 2 };
+
 struct thread_record {
     PyThreadState
         *ts; /* NULL when the thread state is no more. Must be first */
@@ -211,6 +218,8 @@ struct thread_record {
     uint64_t switches; /* of all threads that have had the record; another
                           thread may read it */
     uint64_t switches_before; /* of those that have had it before */
+    /* Of faces that have a strand: those that were entered last. */
+    struct outlook *entered[OUTLOOK_AHEAD];
     struct cxx_thread cxx;
     struct strand *started;    /* and not finished */
     struct strand *passed;     /* the same, only used by strand_unwind_all() */

@@ -164,8 +164,6 @@ struct tstate_slice {
     struct tstate_numbers numbers;
     /* What a chain seldom has, as far as this one had it when it was left. */
     unsigned rest;
-    Py_tracefunc trace;  /* sys.settrace()'s, or NULL; taken at arrival */
-    PyObject *trace_arg; /* its object, or without it one to be dropped */
 #ifdef CO_HAS_CFRAME
     int trash_nesting;
 #endif
@@ -177,6 +175,8 @@ struct tstate_slice {
 #else
     struct tstate_limits limits;
 #endif
+    PyObject *trace_arg; /* trace's object, or without it one to be dropped */
+    Py_tracefunc trace;  /* sys.settrace()'s, or NULL; taken at arrival */
 };
 
 /* What a chain that starts on a stack of our own hangs from. Lives as long as

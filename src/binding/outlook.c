@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#include "outlook.h"
+
+/* `outlook` is entered: so that was what came after the one that was entered
+ * some time before. */
+static void
+learn(struct outlook *before, const void *face, const struct strand *s)
+{
+    before->sure = before->later_strand == s;
+    before->later_strand = s;
+    before->later = face;
+}
+
+void
+outlook_ask(struct thread_record *t, struct outlook *outlook, const void *face,
+            const struct strand *s)
+{
+    struct outlook *before = t->entered[OUTLOOK_AHEAD - 1];
+    const char *later = (const char *)outlook->later_strand;
+
+    outlook_fetch_strand(s, outlook->sp, outlook->top);
+    for (unsigned i = OUTLOOK_AHEAD - 1; i > 0; i--)
+        t->entered[i] = t->entered[i - 1];
+    t->entered[0] = outlook;
+    if (before && before != outlook)
+        learn(before, face, s);
+    if (!outlook->sure)
+        return;
+    /* It is taken to be as deep as this one. */
+    outlook_fetch(outlook->later, 2 * OUTLOOK_LINE);
+    outlook_fetch_strand(outlook->later_strand,
+                         later + (outlook->sp - (const char *)s),
+                         later + (outlook->top - (const char *)s));
+}

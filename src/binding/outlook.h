@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a switch to a coroutine is going to touch, asked of memory ahead of
+ * time.
+ *
+ * In a crowd that the processor's caches don't hold, a switch would wait for a
+ * dozen cache lines one after the other, as each leads to the next: the face,
+ * the strand's record, the top of its stack, its innermost frames. So a face
+ * that is entered after a long time asks for all of them at once. And it asks
+ * for those of who was entered soon after it when it was entered before, as
+ * crowds are often gone through in an order: if that was so twice.
+ *
+ * These are hints. A prefetch of an address where nothing is any more does
+ * nothing, so that nobody has to know when what is to come ends. The rule for
+ * who is noted as having been entered is stricter: see outlook_forget().
+ *
+ * Thread rule: the GIL.
+ */
+#ifndef COPOOL_OUTLOOK_H
+#define COPOOL_OUTLOOK_H
+
+#include "strand.h"
+
+struct outlook {
+    uint32_t left_at; /* thread->switches, of which it is the end */
+    bool sure;        /* `later` came after it twice in a row */
+    /* The strand's stack pointer and the end of its frames, when left. */
+    const char *sp, *top;
+    /* Who was entered OUTLOOK_AHEAD after it: the face, which may be gone, and
+     * its strand. */
+    const void *later;
+    const struct strand *later_strand;
+};
+
+enum {
+    OUTLOOK_LINE = 64,
+    /* Switches after which lines are taken to have left the caches that are
+     * near: two for each that has been entered. */
+    OUTLOOK_LONG = 512,
+    /* Of the record from the context on: what strand_switch() touches. */
+    OUTLOOK_RECORD_END =
+        offsetof(struct strand, root.frame.previous) + sizeof(void *),
+    OUTLOOK_STACK = 4 * OUTLOOK_LINE,  /* frames of a yield, in C */
+    OUTLOOK_FRAMES = 2 * OUTLOOK_LINE, /* the innermost one, in Python */
+};
+
+/* Inlined before the compiler asks what functions are for: it drops one that
+ * does nothing but this. */
+__attribute__((always_inline)) static inline void
+outlook_fetch(const char *low, size_t size)
+{
+    for (size_t i = 0; i < size; i += OUTLOOK_LINE)
+        __builtin_prefetch(low + i, 1);
+}
+
+__attribute__((always_inline)) static inline void
+outlook_fetch_strand(const struct strand *s, const char *sp, const char *top)
+{
+    enum { BEGIN = offsetof(struct strand, ctx) };
+
+    outlook_fetch((const char *)s + BEGIN, OUTLOOK_RECORD_END - BEGIN);
+    outlook_fetch(sp, OUTLOOK_STACK);
+    outlook_fetch(top - OUTLOOK_FRAMES, OUTLOOK_FRAMES);
+    __builtin_prefetch(top - 1, 1);
+}
+
+/* Out of line: it costs nothing where a few coroutines take turns. */
+void outlook_ask(struct thread_record *t, struct outlook *outlook,
+                 const void *face, const struct strand *s);
+
+/* To be called before a suspended face is entered. */
+static inline void
+outlook_enter(struct thread_record *t, struct outlook *outlook,
+              const void *face, const struct strand *s)
+{
+    if ((uint32_t)t->switches - outlook->left_at > OUTLOOK_LONG)
+        outlook_ask(t, outlook, face, s);
+}
+
+/* To be called when it has been left and is suspended. */
+static inline void
+outlook_leave(struct outlook *outlook, const struct strand *s)
+{
+    outlook->left_at = (uint32_t)s->thread->switches;
+    outlook->sp = ctx_stack_pointer(&s->ctx);
+    outlook->top = (const char *)s->slice.top;
+}
+
+static inline void
+outlook_init(struct outlook *outlook)
+{
+    outlook->sure = false;
+    outlook->later_strand = NULL;
+}
+
+static inline bool
+outlook_is_noted(const struct thread_record *t, const struct outlook *outlook)
+{
+    for (unsigned i = 0; i < OUTLOOK_AHEAD; i++)
+        if (t->entered[i] == outlook)
+            return true;
+    return false;
+}
+
+/* To be called when a face has no strand any more: an outlook that the thread
+ * has noted is written to. */
+static inline void
+outlook_forget(struct thread_record *t, const struct outlook *outlook)
+{
+    for (unsigned i = 0; i < OUTLOOK_AHEAD; i++)
+        if (CO_UNLIKELY(t->entered[i] == outlook))
+            t->entered[i] = NULL;
+}
+
+#endif
