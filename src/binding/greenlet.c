@@ -89,12 +89,24 @@ init(PyGreenlet *self, PyObject *run, PyObject *parent)
     return 0;
 }
 
+/* The same for what is passed by position: two arguments at most. */
+static inline int
+init_with(PyGreenlet *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return init(self, nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL);
+}
+
 static int
 greenlet_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"run", "parent", NULL};
     PyObject *run = NULL, *parent = NULL;
+    Py_ssize_t nargs = PyTuple_GET_SIZE(args);
 
+    /* gevent comes here with each spawn. To parse would take five times as long
+     * as all else. */
+    if (CO_LIKELY(nargs <= 2 && (!kwargs || PyDict_GET_SIZE(kwargs) == 0)))
+        return init_with((PyGreenlet *)op, &PyTuple_GET_ITEM(args, 0), nargs);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:greenlet", names, &run,
                                      &parent))
         return -1;
@@ -114,8 +126,7 @@ greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
 
     if (CO_LIKELY(nargs <= 2 && !names)) {
         self = make((PyTypeObject *)type);
-        if (self && init(self, nargs > 0 ? args[0] : NULL,
-                         nargs > 1 ? args[1] : NULL) < 0)
+        if (self && init_with(self, args, nargs) < 0)
             Py_CLEAR(self);
         return (PyObject *)self;
     }
