@@ -35,7 +35,7 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions debug debug-quick \
+.PHONY: help demo bench test lint clean instructions instructions-gevent debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
@@ -206,6 +206,11 @@ test-gc: $(VENV)/.test
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
 	@$(RUN) python benchmarks/instructions/count.py --check
+
+# Whose they are in programs of gevent, on greenlet and on copool.
+instructions-gevent: $(VENV)/.test
+	@echo "copool: counting gevent's instructions with Python $(VERSION)"
+	@$(RUN) python benchmarks/instructions/dropin.py $(ARGS)
 
 # Every interpreter that works, by its path.
 FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/python; do \

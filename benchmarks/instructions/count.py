@@ -30,9 +30,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from pathlib import Path
+from types import MappingProxyType
 
 EXPECTED = Path(__file__).with_name("expected.json")
 FEW, MANY = 1000, 3000
@@ -112,12 +113,12 @@ def finish(coroutine: Coroutine[object, object, object]) -> None:
     raise AssertionError("it suspended")
 
 
-def run_inside() -> None:
+def run_inside(cases: Iterable[tuple[str, Run]]) -> None:
     """Do every case; to be run under callgrind. Three dumps come of each."""
     from copool.bench.clevel import mark
     from copool.bench.runner import collector_off
 
-    for _, run in runs():
+    for _, run in cases:
         with collector_off():
             run(FEW)
             mark()
@@ -149,31 +150,41 @@ def total_of(dump: Path) -> int:
     return int(match[1])
 
 
-def count() -> dict[str, float]:
-    """Return the instructions per operation of every case."""
+def dumps_of(
+    folder: str,
+    *command: str,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> list[Path]:
+    """Run Python with that under callgrind; return what it has written, in order."""
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed (Debian: apt install valgrind)")
+    out = Path(folder, "dump")
+    done = subprocess.run(
+        [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={out}",
+            "--dump-before=corebench_dump",
+            *options,
+            sys.executable,
+            *command,
+        ],
+        env=os.environ | {"PYTHONHASHSEED": "0"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"the run under callgrind failed:\n{done.stderr[-2000:]}")
+    return sorted(out.parent.glob("dump.*"), key=lambda path: int(path.suffix[1:]))
+
+
+def count() -> dict[str, float]:
+    """Return the instructions per operation of every case."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "dump")
-        done = subprocess.run(
-            [
-                "valgrind",
-                "--tool=callgrind",
-                f"--callgrind-out-file={out}",
-                "--dump-before=corebench_dump",
-                sys.executable,
-                __file__,
-                "--inside",
-            ],
-            env=os.environ | {"PYTHONHASHSEED": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            sys.exit(f"the run under callgrind failed:\n{done.stderr[-2000:]}")
+        dumps = dumps_of(folder, __file__, "--inside")
         names = [name for name, _ in runs()]
-        dumps = sorted(out.parent.glob("dump.*"), key=lambda path: int(path.suffix[1:]))
         if len(dumps) < 3 * len(names):
             sys.exit(f"{len(dumps)} dumps instead of {3 * len(names)}")
         found = {}
@@ -214,7 +225,7 @@ def main() -> int:
     what.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        run_inside()
+        run_inside(runs())
         return 0
     kept = json.loads(EXPECTED.read_text()) if EXPECTED.exists() else {}
     key = combination()
