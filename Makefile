@@ -35,7 +35,8 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test lint clean instructions instructions-gevent debug debug-quick \
+.PHONY: help demo bench bench-serve test lint clean instructions instructions-gevent \
+	debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
@@ -45,6 +46,7 @@ help:
 	@echo 'make demo         install copool into .venv and run it on the standard library'
 	@echo 'make test         install copool into .venv and run all tests'
 	@echo 'make bench        measure copool beside greenlet, generators and threads'
+	@echo 'make bench-serve  measure gunicorn, Celery and FastAPI on copool and on greenlet'
 	@echo 'make compat       run gevent, SQLAlchemy, Celery and others on copool, and their tests'
 	@echo 'make libraries    run fifty libraries, such as numpy and lxml, on its stacks'
 	@echo "make stdlib       run CPython's own tests inside of coroutines, greenlets and tasks"
@@ -80,6 +82,12 @@ demo: $(VENV)/.demo
 bench: $(VENV)/.demo
 	@echo "copool: running '$(strip copool bench $(ARGS))' with Python $(VERSION)"
 	@$(RUN) copool bench $(ARGS)
+
+# With wrk and redis-server, which are Debian's packages; ARGS='--check --markdown
+# docs/benchmarks.md' records it.
+bench-serve: $(VENV)/.test
+	@echo "copool: running '$(strip copool bench --serve $(ARGS))' with Python $(VERSION)"
+	@$(RUN) copool bench --serve $(ARGS)
 
 # Two processes take a file of tests each, in order; after them comes what has to be
 # alone. With options, as of one file, it is one process for all. A process that has

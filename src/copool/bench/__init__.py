@@ -10,6 +10,7 @@
               its ``worker`` process
 ``aio``       those of ``--aio``: functions that wait for awaitables
 ``orm``       the processes of those with SQLAlchemy
+``serve``     those of ``--serve``: servers under load, which ``served`` becomes
 ``runner``    calibrates, interleaves the subjects, verifies
 ``targets``   what is to be reached
 ``report``, ``plot``, ``cli``  the way out

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from copool._options import number
-from copool.bench import aio, cases, compat, plot, report, targets
+from copool.bench import aio, cases, compat, plot, report, serve, targets
 from copool.bench.cases import Case
 from copool.bench.model import (
     BenchError,
@@ -32,11 +32,16 @@ CASES: Mapping[str, Sequence[Case]] = {
     "bench": cases.CASES,
     "compat": compat.CASES,
     "aio": aio.CASES,
+    "serve": serve.CASES,
 }
 
 NOTE_RATIOS = (
     "“a ÷ b” is the median, over the rounds, of a's time by b's: subjects are"
     " measured in turns."
+)
+NOTE_RATES = (
+    "“÷ greenlet” is the median, over the rounds, of how many a second there were by"
+    " how many with greenlet: subjects are measured in turns."
 )
 NOTE_PARKED = (
     "C level: with a parked thread in the process, for every subject alike, since"
@@ -56,6 +61,12 @@ NOTE_ORM = (
     " anywhere: so, in a loop of `copool.aio.new_event_loop()`. greenlet's way to load"
     " lazily is `await author.awaitable_attrs.books`. A request is a call of the ASGI"
     " application, without a server. Programs in them:"
+)
+NOTE_SERVE = (
+    "A server has one processor, where there are two, and its clients have the others."
+    " greenlet: started by `python`; copool's greenlet: by `python -m copool run`;"
+    " copool anywhere: so, in a loop of `copool.aio.new_event_loop()`. Programs in"
+    " them:"
 )
 
 
@@ -80,6 +91,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_const",
         const="aio",
         help="measure copool.aio, beside await and other ways to wait in functions",
+    )
+    what.add_argument(
+        "--serve",
+        dest="what",
+        action="store_const",
+        const="serve",
+        help="measure servers under load, with greenlet and with copool instead",
     )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument(
@@ -123,7 +141,10 @@ def chosen_cases(every: Sequence[Case], names: Sequence[str] | None) -> list[Cas
 
 def chosen_settings(options: argparse.Namespace) -> Settings:
     """Return the settings, quick or not, with what is given explicitly."""
-    base = Settings.of_quick() if options.quick else Settings()
+    if options.what == "serve":
+        base = serve.QUICK if options.quick else serve.FULL
+    else:
+        base = Settings.of_quick() if options.quick else Settings()
     return Settings(
         rounds=options.rounds or base.rounds,
         round_ms=options.round_ms or base.round_ms,
@@ -208,7 +229,8 @@ def measure(cases: Sequence[Case], settings: Settings) -> Results:
 
 def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
     """Say what one must know to read the tables."""
-    found = [NOTE_RATIOS]
+    serve_only = all(key.level == "serve" for key in (*series, *impossible))
+    found = [NOTE_RATES if serve_only else NOTE_RATIOS]
     if any(key.level == "c" for key in series):
         found.append(NOTE_PARKED)
     mapping = series.get(Key("map-16k", "c", "", "call"))
@@ -225,6 +247,8 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
         found.append(f"{NOTE_AIO} {report.versions_at('aio')}.")
     if any(key.level == "orm" for key in (*series, *impossible)):
         found.append(f"{NOTE_ORM} {report.versions_at('orm')}.")
+    if any(key.level == "serve" for key in (*series, *impossible)):
+        found.append(f"{NOTE_SERVE} {report.versions_at('serve')}.")
     for key, run in series.items():
         if key.case == "start-up" and key.subject == "copool":
             python = series[replace(key, subject="greenlet")]

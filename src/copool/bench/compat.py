@@ -89,19 +89,22 @@ class RemoteWork:
         return self.subject
 
     def _start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, *self.command()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = self._spawn()
         self.process = process
         greeting = self._answer(process)
         if "impossible" in greeting:
             raise ImpossibleError(greeting["impossible"])
         footprint.check_identity(self.greenlet(), greeting["greenlet"])
         return process
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *self.command()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def _ask(self, process: subprocess.Popen[str], n: int, *, count: bool) -> Sample:
         assert process.stdin
@@ -115,10 +118,13 @@ class RemoteWork:
         assert process.stdout
         line = process.stdout.readline()
         if not line:
-            _, errors = process.communicate()
-            raise BenchError(f"{self.case} by {self.subject}: {last_line(errors)}")
+            raise BenchError(f"{self.case} by {self.subject}: {self._last(process)}")
         answer: Mapping[str, Any] = json.loads(line)
         return answer
+
+    def _last(self, process: subprocess.Popen[str]) -> str:
+        """Return what a process has said that no longer answers."""
+        return last_line(process.communicate()[1])
 
 
 def last_line(errors: str) -> str:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Literal, Protocol
 
-Level = Literal["python", "c", "process", "drop-in", "aio", "orm"]
+Level = Literal["python", "c", "process", "drop-in", "aio", "orm", "serve"]
+
+# What is timed is told by one of these.
+TIME, RATE = "ns/op", "a second"
 
 
 class BenchError(Exception):
@@ -71,6 +74,16 @@ class Sample:
             )
         return self
 
+    def figure(self, unit: str) -> float:
+        """Return how long an operation took, or how many there were a second.
+
+        >>> Sample(1000, 10, 10).figure(TIME), Sample(1000, 10, 10).figure(RATE)
+        (100.0, 10000000.0)
+        """
+        if unit == RATE:
+            return self.operations * 1e9 / self.nanoseconds
+        return self.nanoseconds / self.operations
+
 
 class Work(Protocol):
     """Does a case n times and times that itself.
@@ -111,6 +124,7 @@ class Trial:
     n: int | None = None
     excluded: Mapping[Key, str] = field(default_factory=dict)
     close: Callable[[], object] = lambda: None
+    unit: str = TIME
 
 
 @dataclass(frozen=True, slots=True)

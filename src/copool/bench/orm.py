@@ -190,7 +190,7 @@ def expected_page() -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def _application(library: Library, variant: str) -> Any:
+def application(library: Library, variant: str) -> Any:
     """Make the application: a page of FastAPI's with a session of its own."""
     from fastapi import Depends, FastAPI
     from fastapi.responses import HTMLResponse
@@ -254,7 +254,7 @@ async def request(app: Any) -> bytes:
 
 def _request(at_end: ExitStack, way: Way, variant: str) -> Work:
     library = Library(at_end, way)
-    app, expected = _application(library, variant), expected_page()
+    app, expected = application(library, variant), expected_page()
 
     def work(n: int, *, count: bool) -> Sample:
         async def main() -> Sample:

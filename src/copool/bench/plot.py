@@ -35,6 +35,7 @@ COLOURS = {
     "ucontext": "#7f5539",
     "boost": "#3d405b",
     "plain": "#d4b106",
+    "copool's greenlet": "#3a86c8",
     "copool anywhere": "#48a9a6",
     "SQLAlchemy": "#386641",
     "greenback": "#b56576",
@@ -100,7 +101,7 @@ def write_plot(results: Results, cases: Sequence[Case], path: Path) -> None:
 
 def drawn(key: Key) -> bool:
     """Tell whether a figure belongs into the picture."""
-    return not key.variant.endswith("alive")
+    return not key.variant.endswith(" alive")
 
 
 def _colour_of(subject: str) -> str:
@@ -110,18 +111,21 @@ def _colour_of(subject: str) -> str:
 def draw_bars(
     ax: Axes, results: Results, case: Case, level: Level, keys: list[Key]
 ) -> None:
-    """Draw a bar for each subject, on a logarithmic scale."""
+    """Draw a bar for each subject: times on a logarithmic scale, rates from 0 on."""
     measured = [key for key in keys if key in results.series]
     if case.name in MEMORY:
         draw_memory(ax, results, measured)
         return
-    ax.set_xscale("log")
+    rates = level == "serve"
     lowest = min((results.series[key].median for key in measured), default=1.0)
+    highest = max((results.series[key].p90 for key in measured), default=10.0)
+    left, right = (0, highest * 1.4) if rates else (lowest / 3, highest * 8)
+    ax.set_xscale("linear" if rates else "log")
     for position, key in enumerate(keys):
         series = results.series.get(key)
         if series is None:
             why = " " + results.impossible[key]
-            ax.text(lowest / 3, position, why, va="center", fontsize=7, color="gray")
+            ax.text(left, position, why, va="center", fontsize=7, color="gray")
             continue
         errors = [[max(series.median - series.p10, 0)], [series.p90 - series.median]]
         ax.barh(
@@ -130,12 +134,11 @@ def draw_bars(
         )  # fmt: skip
         label = f"  {amount(series.median, series.unit)}"
         ax.text(series.p90, position, label, va="center", fontsize=8)
-    highest = max((results.series[key].p90 for key in measured), default=10.0)
-    ax.set_xlim(lowest / 3, highest * 8)
+    ax.set_xlim(left, right)
     names = [f"{key.subject} {key.variant}".strip() for key in keys]
     ax.set_yticks(range(len(keys)), names)
     ax.set_ylim(len(keys) - 0.4, -0.6)
-    ax.set_xlabel("ns for each operation, logarithmic")
+    ax.set_xlabel("so many a second" if rates else "ns for each operation, logarithmic")
     mapping = results.find("map-16k", "c", "call")
     if mapping and level != "c" and case.name in ("lifecycle", "cost", "spawn"):
         ax.axvline(mapping.median, color="#333333", linestyle=":", linewidth=1)

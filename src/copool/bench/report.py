@@ -12,6 +12,8 @@ from importlib import metadata
 from copool.bench.cases import Case, threads_variant
 from copool.bench.clevel import compiler
 from copool.bench.model import (
+    RATE,
+    TIME,
     BenchError,
     Key,
     Level,
@@ -29,6 +31,7 @@ LEVEL_TITLES: dict[Level, str] = {
     "drop-in": "greenlet's API",
     "aio": "asyncio",
     "orm": "SQLAlchemy's asyncio",
+    "serve": "end to end",
 }
 # Whom the others are compared with: the subject, the heading, and whether the
 # subject's figure is above the line.
@@ -39,6 +42,7 @@ COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
     "drop-in": (("greenlet", "greenlet ÷ it", True),),
     "aio": (("plain", "÷ plain", False), ("copool", "÷ copool", False)),
     "orm": (("greenlet", "greenlet ÷ it", True),),
+    "serve": (("greenlet", "÷ greenlet", False),),
 }
 # Whose time is subtracted from that of the others.
 DIFFERENCES: dict[Level, str] = {"aio": "plain"}
@@ -47,6 +51,10 @@ PROGRAMS: dict[Level, tuple[str, ...]] = {
     "drop-in": ("gevent", "SQLAlchemy", "aiosqlite"),
     "aio": ("SQLAlchemy", "greenback", "asgiref"),
     "orm": ("SQLAlchemy", "aiosqlite", "FastAPI", "Jinja2"),
+    "serve": (
+        *("gunicorn", "gevent", "Celery", "redis"),
+        *("uvicorn", "FastAPI", "SQLAlchemy", "aiosqlite"),
+    ),
 }
 
 
@@ -110,10 +118,14 @@ def amount(value: float, unit: str) -> str:
     ('182 ns', '10.4 µs', '0.90 ns')
     >>> amount(4321.6, "bytes")
     '4,322 bytes'
+    >>> amount(4321.6, "a second")
+    '4,322 /s'
     """
+    if unit == RATE:
+        return f"{value:,.0f} /s"
     if unit == "bytes":
         return f"{value:,.0f} bytes"
-    if unit != "ns/op":
+    if unit != TIME:
         return f"{value:,g}"
     name = "ns"
     for larger in ("µs", "ms"):

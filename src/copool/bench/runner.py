@@ -129,9 +129,9 @@ def run_trial(
         for key, n in sizes.items():
             sample = run_undisturbed(trial.works[key], n, attempts).verified(str(key))
             if number > 0:
-                values[key].append(sample.nanoseconds / sample.operations)
+                values[key].append(sample.figure(trial.unit))
                 advance()
     series = {
-        key: Series(key, "ns/op", tuple(values[key]), n) for key, n in sizes.items()
+        key: Series(key, trial.unit, tuple(values[key]), n) for key, n in sizes.items()
     }
     return TrialResult(series, impossible)

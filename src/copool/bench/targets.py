@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from copool.bench import aio, orm
+from copool.bench import aio, orm, serve
 from copool.bench.cases import ALIVE, cores, threads_variant
 from copool.bench.model import Level, Results, difference, ratio
 
@@ -197,6 +197,17 @@ def _anywhere(case: str, times: float, variant: str = "") -> Target:
     )
 
 
+def _served(case: str, times: float, variant: str = "") -> Target:
+    # These are rates: the more the better.
+    return Target(
+        case,
+        f"{name_of(case, variant)}: so many a second, times greenlet's",
+        slower(case, "serve", orm.IN_PLACE, orm.GREENLET, variant),
+        "×",
+        at_least=times,
+    )
+
+
 def _lazy_request(results: Results) -> float | None:
     lazy = results.find("request", "orm", orm.ANYWHERE, orm.LAZY)
     eager = results.find("request", "orm", orm.GREENLET, orm.SELECTIN)
@@ -331,6 +342,8 @@ TARGETS: tuple[Target, ...] = (
     ),
     _anywhere("request", 1, orm.SELECTIN),
     _anywhere("request", 1, orm.JOINED),
+    _served("gunicorn", 1.5, serve.NO_KEEP_ALIVE),
+    _served("celery", 1),
 )
 
 
