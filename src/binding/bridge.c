@@ -336,6 +336,7 @@ give_up_strand(Bridge *self, struct strand *s)
 {
     PyObject *context, *exception;
 
+    outlook_forget(s->thread, &self->outlook);
     self->strand = NULL;
     if (CO_UNLIKELY(s->finished)) {
         strand_release(s);
@@ -397,6 +398,7 @@ left(Bridge *self, struct strand *s, PyObject *value, PyObject **result)
     tstate_cut(s->thread->ts, &s->root);
     if (self->top) {
         self->state = SUSPENDED;
+        outlook_leave(&self->outlook, s);
         hide_from_collector(self, true);
         value = strand_tidy(here, value);
         if (CO_UNLIKELY(!value))
@@ -538,6 +540,7 @@ bridge_send(PyObject *op, PyObject *value, PyObject **result)
             return begin(t, self, SEND, Py_NewRef(value), result);
         if (CO_UNLIKELY(self->strand->thread != t))
             return raise_foreign(t, self);
+        outlook_enter(t, &self->outlook, self, self->strand);
         return resume(t, self, Py_NewRef(value), result);
     case CREATED:
         break;
@@ -1016,6 +1019,7 @@ forget(PyObject *face)
 
     if (!self)
         return; /* parked */
+    outlook_forget(self->strand->thread, &self->outlook);
     self->strand = self->top = NULL;
     self->state = FINISHED;
     tstate_shown_clear(&self->shown);
@@ -1430,6 +1434,7 @@ alloc(struct thread_record *t, PyObject *target)
     self->sent = self->awaited = NULL;
     self->stack_end = NULL;
     self->strand = self->top = NULL;
+    outlook_init(&self->outlook);
     self->atomic = 0;
     self->state = CREATED;
     self->drives = self->finalized = false;
@@ -1560,6 +1565,7 @@ bridge_dealloc(PyObject *op)
     if (CO_UNLIKELY(self->state == CREATED || self->top) &&
         PyObject_CallFinalizerFromDealloc(op) < 0)
         return;
+    outlook_assert_forgotten(&self->outlook);
     PyObject_GC_UnTrack(op);
     if (CO_UNLIKELY(self->weakrefs != NULL))
         PyObject_ClearWeakRefs(op);

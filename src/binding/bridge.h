@@ -7,6 +7,7 @@
 #define COPOOL_BRIDGE_H
 
 #include "label.h"
+#include "outlook.h"
 #include "strand.h"
 
 enum bridge_step { CALL, SEND, THROW, CLOSE };
@@ -30,6 +31,7 @@ typedef struct bridge {
     PyObject *awaited; /* owned by await_(); only valid with top */
     PyObject *const *stack_end; /* of its arguments; only valid with top */
     struct strand *strand, *top;
+    struct outlook outlook;  /* only valid with top */
     const PyObject *context; /* only valid with a strand, and to be compared:
                                 that of who drives it, unless it went on inside
                                 a Context.run() of its own */

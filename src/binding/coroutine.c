@@ -765,7 +765,7 @@ coroutine_dealloc(PyObject *op)
     if (CO_UNLIKELY(self->state == SUSPENDED) &&
         PyObject_CallFinalizerFromDealloc(op) < 0)
         return;
-    CO_ASSERT(!t || !outlook_is_noted(t, &self->outlook));
+    outlook_assert_forgotten(&self->outlook);
     PyObject_GC_UnTrack(op);
     if (CO_UNLIKELY(self->weakrefs != NULL))
         PyObject_ClearWeakRefs(op);

@@ -318,6 +318,7 @@ greenlet_dealloc(PyObject *op)
     Py_CLEAR(self->dict);
     if (g) {
         assert_consistent(self);
+        outlook_assert_forgotten(&g->outlook);
         greenlet_mains -= g->is_main;
         Py_CLEAR(g->parent);
         Py_CLEAR(g->run);

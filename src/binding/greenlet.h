@@ -26,6 +26,7 @@
 #define COPOOL_GREENLET_H
 
 #include "label.h"
+#include "outlook.h"
 #include "strand.h"
 
 struct greenlet;
@@ -42,6 +43,7 @@ typedef struct {
 struct greenlet {
     struct strand *strand;
     struct strand *top;         /* goes on next; only valid while suspended */
+    struct outlook outlook;     /* the same */
     PyObject *const *stack_end; /* of the arguments of the call in which it has
                                    stopped, or NULL; only valid with top, where
                                    it is needed */

@@ -90,6 +90,7 @@ thread_gone(struct thread_record *t)
 {
     struct greenlet_thread *gt = (struct greenlet_thread *)t->greenlets;
 
+    outlook_forget(t, &gt->main->pimpl->outlook);
     gt->main->pimpl->strand = NULL;
     t->greenlets = NULL;
     Py_XDECREF(gt->trace);
@@ -249,6 +250,7 @@ finish(PyGreenlet *self)
     struct greenlet *g = self->pimpl;
     struct strand *s = g->strand;
 
+    outlook_forget(s->thread, &g->outlook);
     g->strand = NULL;
     g->context = s->slice.context;
     s->slice.context = NULL;
@@ -307,6 +309,7 @@ arrive(struct greenlet_thread *gt, PyObject *value)
             value = tell(gt, origin, value);
         value = strand_tidy_litter(here, litter, value);
     } else {
+        outlook_leave(&origin->pimpl->outlook, left);
         value = strand_tidy(here, value);
     }
     Py_DECREF(origin); /* the last reference: its finalizer runs now */
@@ -681,7 +684,10 @@ unwind(PyObject *face)
 static void
 forget(PyObject *face)
 {
-    ((PyGreenlet *)face)->pimpl->strand = NULL;
+    struct greenlet *g = ((PyGreenlet *)face)->pimpl;
+
+    outlook_forget(g->strand->thread, &g->outlook);
+    g->strand = NULL;
 }
 
 static PyObject *const *
@@ -725,6 +731,7 @@ greenlet_switch_to(PyGreenlet *self, const struct strand_args *args)
     if (CO_LIKELY(!t->section && greenlet_is_active(self) &&
                   self->pimpl->strand->thread == t && args->nargs <= 1 &&
                   !args->names)) {
+        outlook_enter(t, &self->pimpl->outlook, self, self->pimpl->strand);
         value = args->nargs ? Py_NewRef(args->args[0]) : PyTuple_New(0);
         return go_on(t, gt, (PyGreenlet *)Py_NewRef(self), value,
                      args->args + args->nargs);

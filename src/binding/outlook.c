@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "outlook.h"
 
-/* `outlook` is entered: so that was what came after the one that was entered
- * some time before. */
+/* Who is entered came after the one that was entered some time before. */
 static void
-learn(struct outlook *before, const void *face, const struct strand *s)
+learn(struct outlook *before, const struct outlook *outlook, const void *face,
+      const struct strand *s)
 {
     before->sure = before->later_strand == s;
+    before->later_face = face;
+    before->later = outlook;
     before->later_strand = s;
-    before->later = face;
 }
 
 void
@@ -23,11 +24,12 @@ outlook_ask(struct thread_record *t, struct outlook *outlook, const void *face,
         t->entered[i] = t->entered[i - 1];
     t->entered[0] = outlook;
     if (before && before != outlook)
-        learn(before, face, s);
+        learn(before, outlook, face, s);
     if (!outlook->sure)
         return;
     /* It is taken to be as deep as this one. */
-    outlook_fetch(outlook->later, 2 * OUTLOOK_LINE);
+    outlook_fetch(outlook->later_face, 1);
+    outlook_fetch((const char *)outlook->later, sizeof *outlook + OUTLOOK_LINE);
     outlook_fetch_strand(outlook->later_strand,
                          later + (outlook->sp - (const char *)s),
                          later + (outlook->top - (const char *)s));

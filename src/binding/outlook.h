@@ -26,9 +26,9 @@ struct outlook {
     bool sure;        /* `later` came after it twice in a row */
     /* The strand's stack pointer and the end of its frames, when left. */
     const char *sp, *top;
-    /* Who was entered OUTLOOK_AHEAD after it: the face, which may be gone, and
-     * its strand. */
-    const void *later;
+    /* Who was entered OUTLOOK_AHEAD after it. They may be gone. */
+    const void *later_face;
+    const struct outlook *later;
     const struct strand *later_strand;
 };
 
@@ -93,15 +93,6 @@ outlook_init(struct outlook *outlook)
     outlook->later_strand = NULL;
 }
 
-static inline bool
-outlook_is_noted(const struct thread_record *t, const struct outlook *outlook)
-{
-    for (unsigned i = 0; i < OUTLOOK_AHEAD; i++)
-        if (t->entered[i] == outlook)
-            return true;
-    return false;
-}
-
 /* To be called when a face has no strand any more: an outlook that the thread
  * has noted is written to. */
 static inline void
@@ -110,6 +101,16 @@ outlook_forget(struct thread_record *t, const struct outlook *outlook)
     for (unsigned i = 0; i < OUTLOOK_AHEAD; i++)
         if (CO_UNLIKELY(t->entered[i] == outlook))
             t->entered[i] = NULL;
+}
+
+/* Where a face is freed. */
+static inline void
+outlook_assert_forgotten(const struct outlook *outlook)
+{
+    const struct thread_record *t = thread_record_last;
+
+    for (unsigned i = 0; t && i < OUTLOOK_AHEAD; i++)
+        CO_ASSERT(t->entered[i] != outlook);
 }
 
 #endif

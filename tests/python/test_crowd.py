@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from copool import Coroutine, CoroutineExit, yield_
+from copool._core import _greenlet_names
+from copool.aio import await_, run_sync
 
 # So many that one of them has been away for long when it is entered again.
 CROWD = 700
@@ -83,9 +85,91 @@ def test_while_some_end_and_new_ones_come(seed):
     assert ended == [1] * begun
 
 
+def test_of_greenlets_of_which_some_end():
+    names = _greenlet_names()
+    greenlet, main = names["greenlet"], names["getcurrent"]()
+    chance, ended = random.Random(1), []
+
+    def body(value):
+        try:
+            while value is not None:
+                value = main.switch(value)
+        finally:
+            ended.append(value)
+
+    crowd, begun = [], 0
+    for turn in range(8):
+        while len(crowd) < CROWD:
+            crowd.append(greenlet(body))
+            begun += 1
+        left = []
+        for g in crowd:
+            assert g.switch(turn) == turn
+            how = chance.choice(("stay",) * 12 + ("end", "drop", "throw"))
+            if how == "stay":
+                left.append(g)
+            elif how == "end":
+                g.switch(None)
+            elif how == "throw":
+                g.throw()
+        crowd = left
+        del g
+    del crowd, left
+    gc.collect()
+    assert len(ended) == begun
+
+
+class Wait:
+    """Gives a value to the driver; its result is what that sends."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __await__(self):
+        return (yield self.value)
+
+
+def test_of_functions_that_wait_of_which_some_end():
+    chance, ended = random.Random(2), []
+
+    def body():
+        value = 0
+        try:
+            while value is not None:
+                value = await_(Wait(value))
+        finally:
+            ended.append(value)
+
+    crowd, begun = [], 0
+    for turn in range(8):
+        while len(crowd) < CROWD:
+            step = run_sync(body)
+            assert step.send(None) == 0
+            crowd.append(step)
+            begun += 1
+        left = []
+        for step in crowd:
+            assert step.send(turn) == turn
+            how = chance.choice(("stay",) * 12 + ("end", "close", "drop"))
+            if how == "stay":
+                left.append(step)
+            elif how == "close":
+                step.close()
+            elif how == "end":
+                with pytest.raises(StopIteration):
+                    step.send(None)
+        crowd = left
+        del step
+    del crowd, left
+    gc.collect()
+    assert len(ended) == begun
+
+
 GIVEN_UP = f"""
 import contextlib
 from copool import Coroutine, CoroutineExit, yield_
+from copool._core import _greenlet_names
+from copool.aio import await_, run_sync
 
 def stubborn():
     while True:
