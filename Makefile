@@ -213,7 +213,7 @@ test-gc: $(VENV)/.test
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
-	@$(RUN) python benchmarks/instructions/count.py --check
+	@$(RUN) python benchmarks/instructions/count.py $(or $(ARGS),--check)
 
 # Whose they are in programs of gevent, on greenlet and on copool.
 instructions-gevent: $(VENV)/.test
@@ -269,7 +269,8 @@ ci-sid:
 		| .ci/parts 2
 	@printf '%s\n' $(TEST_FOUND) | .ci/parts 1
 	@printf '%s\n' $(FOUND_DBG:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
-		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' | .ci/parts 2
+		'test-jit-quick $(NEWEST)' 'stdlib-quick $(NEWEST) ARGS=--jobs=1' \
+		$(FOUND:%='instructions PYTHON=%') | .ci/parts 2
 	@echo 'compat-quick $(NEWEST) ARGS="abi asyncio greenlet greenback celery neighbours"' \
 		| .ci/parts 1
 	@.ci/parts --table

@@ -37,7 +37,7 @@ from types import MappingProxyType
 
 EXPECTED = Path(__file__).with_name("expected.json")
 FEW, MANY = 1000, 3000
-TOLERANCE = 0.03
+TOLERANCE = 0.01
 SLACK = 2.0  # instructions, for the cases that take few
 
 Run = Callable[[int], object]
