@@ -12,6 +12,8 @@
 #include <fenv.h>
 #include <stdlib.h>
 
+#include "bench_mixed.h"
+
 co_pool *
 bench_pool(int policy)
 {
@@ -73,6 +75,23 @@ body_yield_on_inexact(void *steps)
     bench_be_inexact();
     return body_yield_on(steps);
 }
+
+BENCH_INLINE bool
+goes_on(void *self)
+{
+    void *sent = NULL;
+    co_yield(self, &sent);
+    return sent != NULL;
+}
+
+#define BODY(name)                                                             \
+    static void *body_##name(void *steps)                                      \
+    {                                                                          \
+        *(long *)steps += name(goes_on, steps);                                \
+        return steps;                                                          \
+    }
+BENCH_MIXED(BODY)
+#undef BODY
 
 struct nest {
     co_pool *pool;
@@ -242,14 +261,40 @@ run_crowd(int policy, long n, long width)
     return status == CO_OK ? elapsed : bench_failure(status);
 }
 
+static int64_t
+run_mixed(int policy, long n, long width)
+{
+#define BODY(name) body_##name,
+    static co_fn *const bodies[] = {BENCH_MIXED(BODY)};
+#undef BODY
+    co_pool *pool = bench_pool(policy);
+    co_t *mixed[BENCH_BODIES];
+    long steps = 0;
+    uint64_t order = 0;
+    bool right = true;
+    (void)width;
+    if (!pool)
+        return BENCH_REFUSED;
+
+    for (int k = 0; k < BENCH_BODIES; k++) {
+        enum co_status status = co_create(pool, bodies[k], &mixed[k]);
+        if (status != CO_OK)
+            return bench_failure(status);
+        co_enter(mixed[k], &steps, NULL);
+    }
+    int64_t start = bench_clock();
+    for (long i = 0; i < n; i++)
+        co_enter(mixed[bench_next_body(&order)], &steps, NULL);
+    int64_t end = bench_clock();
+    for (int k = 0; k < BENCH_BODIES; k++)
+        right = co_enter(mixed[k], NULL, NULL) == CO_FINISHED && right;
+    return right && steps == n + BENCH_BODIES ? end - start : BENCH_WRONG;
+}
+
 const struct bench_row bench_pool_rows[] = {
-    {"lifecycle", run_lifecycle},
-    {"cost", run_cost},
-    {"yield", run_yield},
-    {"inexact", run_inexact},
-    {"nesting", run_nesting},
-    {"crowd", run_crowd},
-    {"handoff", bench_handoff},
-    {"threads", bench_threads},
-    {NULL, NULL},
+    {"lifecycle", run_lifecycle}, {"cost", run_cost},
+    {"yield", run_yield},         {"inexact", run_inexact},
+    {"nesting", run_nesting},     {"crowd", run_crowd},
+    {"mixed", run_mixed},         {"handoff", bench_handoff},
+    {"threads", bench_threads},   {NULL, NULL},
 };

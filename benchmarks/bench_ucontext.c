@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "bench_mixed.h"
+
 enum { STACK_SIZE = 64 * 1024 };
 
 struct fiber {
@@ -125,6 +127,22 @@ body_yield_on_inexact(struct fiber *fiber)
     bench_be_inexact();
     body_yield_on(fiber);
 }
+
+BENCH_INLINE bool
+goes_on(void *self)
+{
+    struct fiber *fiber = self;
+    fiber_yield(fiber);
+    return !fiber->stop;
+}
+
+#define BODY(name)                                                             \
+    static void body_##name(struct fiber *fiber)                               \
+    {                                                                          \
+        *fiber->steps += name(goes_on, fiber);                                 \
+    }
+BENCH_MIXED(BODY)
+#undef BODY
 
 static int64_t
 run_lifecycle(int which, long n, long width)
@@ -238,7 +256,43 @@ run_crowd(int which, long n, long width)
     return elapsed;
 }
 
+static int64_t
+run_mixed(int which, long n, long width)
+{
+#define BODY(name) body_##name,
+    static void (*const bodies[])(struct fiber *) = {BENCH_MIXED(BODY)};
+#undef BODY
+    struct fiber *mixed[BENCH_BODIES];
+    long steps = 0;
+    uint64_t order = 0;
+    bool right = true;
+    (void)which;
+    (void)width;
+
+    for (int k = 0; k < BENCH_BODIES; k++) {
+        mixed[k] = fiber_create(bodies[k], &steps);
+        if (!mixed[k])
+            return out_of_memory();
+        fiber_enter(mixed[k]);
+    }
+    int64_t begin = bench_clock();
+    for (long i = 0; i < n; i++)
+        fiber_enter(mixed[bench_next_body(&order)]);
+    int64_t end = bench_clock();
+    for (int k = 0; k < BENCH_BODIES; k++) {
+        mixed[k]->stop = 1;
+        right = fiber_enter(mixed[k]) && right;
+        fiber_put(mixed[k]);
+    }
+    return right && steps == n + BENCH_BODIES ? end - begin : BENCH_WRONG;
+}
+
 const struct bench_row bench_ucontext_rows[] = {
-    {"lifecycle", run_lifecycle}, {"cost", run_cost},   {"yield", run_yield},
-    {"inexact", run_inexact},     {"crowd", run_crowd}, {NULL, NULL},
+    {"lifecycle", run_lifecycle},
+    {"cost", run_cost},
+    {"yield", run_yield},
+    {"inexact", run_inexact},
+    {"crowd", run_crowd},
+    {"mixed", run_mixed},
+    {NULL, NULL},
 };

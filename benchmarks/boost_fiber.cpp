@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench_mixed.h"
 #include "corebench.h"
 
 namespace
@@ -179,6 +180,56 @@ crowd(long n, long width)
     return elapsed;
 }
 
+struct mixed_body {
+    fiber caller;
+    const bool &stop;
+};
+
+BENCH_INLINE bool
+goes_on(void *self)
+{
+    mixed_body *body = static_cast<mixed_body *>(self);
+
+    body->caller = std::move(body->caller).resume();
+    return !body->stop;
+}
+
+template <long (*Body)(bench_goes_on *, void *)>
+fiber
+make_mixed(long &steps, const bool &stop)
+{
+    return make([&steps, &stop](fiber &&caller) {
+        mixed_body body = {std::move(caller), stop};
+        steps += Body(goes_on, &body);
+        return std::move(body.caller);
+    });
+}
+
+int64_t
+mixed(long n, long)
+{
+    long steps = 0;
+    uint64_t order = 0;
+    bool stop = false, right = true;
+#define BODY(name) make_mixed<name>(steps, stop),
+    fiber fibers[] = {BENCH_MIXED(BODY)};
+#undef BODY
+
+    for (fiber &one : fibers)
+        one = std::move(one).resume();
+    int64_t start = bench_clock();
+    for (long i = 0; i < n; i++) {
+        fiber &one = fibers[bench_next_body(&order)];
+        one = std::move(one).resume();
+    }
+    int64_t end = bench_clock();
+    stop = true;
+    for (fiber &one : fibers)
+        if ((one = std::move(one).resume()))
+            right = false;
+    return checked(right && steps == n + BENCH_BODIES, end - start);
+}
+
 /* No exception may cross into C. */
 template <int64_t (*Case)(long, long)>
 int64_t
@@ -194,11 +245,8 @@ run(int, long n, long width)
 } // namespace
 
 extern "C" const struct bench_row bench_boost_rows[] = {
-    {"lifecycle", run<lifecycle>},
-    {"cost", run<cost>},
-    {"yield", run<yield>},
-    {"inexact", run<inexact>},
-    {"nesting", run<nesting>},
-    {"crowd", run<crowd>},
-    {nullptr, nullptr},
+    {"lifecycle", run<lifecycle>}, {"cost", run<cost>},
+    {"yield", run<yield>},         {"inexact", run<inexact>},
+    {"nesting", run<nesting>},     {"crowd", run<crowd>},
+    {"mixed", run<mixed>},         {nullptr, nullptr},
 };

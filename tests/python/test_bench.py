@@ -196,6 +196,25 @@ def test_the_c_level_knows_its_cases():
         clevel.CWork("dance", "mutex")(1, count=False)
 
 
+C_SUBJECTS = (*clevel.POLICIES, *clevel.OTHERS)
+C_CASES = ("lifecycle", "cost", "yield", "inexact", "crowd", "mixed")
+
+
+@pytest.mark.parametrize("subject", C_SUBJECTS)
+@pytest.mark.parametrize("case", C_CASES)
+def test_each_subject_of_the_c_level_does_each_case(case, subject):
+    work = clevel.CWork(case, subject, width=5)
+    if subject == "boost" and not clevel.has_boost():
+        with pytest.raises(ImpossibleError, match="libboost-context-dev"):
+            work(1, count=False)
+        return
+    for n in (1, 40, 1000):
+        assert work(n, count=False).operations == n * (5 if case == "crowd" else 1)
+    # Nobody can have made that many steps.
+    with pytest.raises(WrongResultError, match=f"{case} by {subject}: wrong"):
+        work(-1, count=False)
+
+
 def test_memory_that_does_not_come_to_its_end_is_noticed():
     with pytest.raises(WrongResultError, match="9 of 10 finished"):
         footprint.expect_all({"finished": 9}, 10, "copool")

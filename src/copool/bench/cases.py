@@ -137,7 +137,7 @@ def _plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
     ]
 
 
-def _plan_inexact(case: Case, settings: Settings) -> Plan:
+def _plan_c_switch(case: Case, settings: Settings) -> Plan:
     return [_c_trial(case.name, "magazine", *OTHERS)]
 
 
@@ -322,7 +322,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "inexact",
         "the same, after one side's arithmetic was inexact and the other's not",
-        _plan_inexact,
+        _plan_c_switch,
     ),
     Case("deep-yield", "the same, from ten C frames down", _plan_deep_yield),
     Case(
@@ -331,6 +331,11 @@ CASES: tuple[Case, ...] = (
         _plan_nesting,
     ),
     Case("crowd", "switch there and back, in turn over many alive", _plan_crowd),
+    Case(
+        "mixed",
+        "switch there and back, eight different bodies in random order",
+        _plan_c_switch,
+    ),
     Case("handoff", "made in one thread, finished in another", _plan_handoff),
     Case("threads", "lifecycles in several threads at once", _plan_threads),
     Case(
