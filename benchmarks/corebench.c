@@ -29,6 +29,7 @@ static const struct bench_subject subjects[] = {
     {"ucontext", 0, bench_ucontext_rows},
 #ifdef HAVE_BOOST_CONTEXT
     {"boost", 0, bench_boost_rows},
+    {"fcontext", 0, bench_fcontext_rows},
 #endif
     {NULL, 0, NULL},
 };

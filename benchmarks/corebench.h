@@ -46,6 +46,7 @@ extern const struct bench_row bench_pool_rows[];
 extern const struct bench_row bench_ucontext_rows[];
 #ifdef HAVE_BOOST_CONTEXT
 extern const struct bench_row bench_boost_rows[];
+extern const struct bench_row bench_fcontext_rows[];
 #endif
 
 /* Notes why a case gives BENCH_REFUSED, and gives that. `why` has static

@@ -91,6 +91,7 @@ def test_targets_read_ratios_the_right_way_round():
             series("magazine", 1, 1, level="c"),
             series("release", 2, 2, level="c"),
             series("mutex", 3, 3, level="c"),
+            series("fcontext", 0.5, 0.5, level="c"),
         ),
         ["cost"],
     )
@@ -102,7 +103,31 @@ def test_targets_read_ratios_the_right_way_round():
         (3, True),  # magazine faster than mutex
         (2, True),  # magazine faster than release
         (None, None),  # Boost: not measured
+        (2, False),  # times Boost's bare jump
     ]
+
+
+@pytest.mark.parametrize(
+    ("case", "variant", "bound"),
+    [("yield", "", 65), ("cost", "", 90), ("crowd", "10,000", 80), ("mixed", "", 85)],
+)
+def test_the_bare_jump_is_a_target_where_it_is_done(case, variant, bound):
+    def judged(value: float) -> list[tuple[float | None, bool | None]]:
+        verdicts = targets.judge(
+            results_of(
+                Series(Key(case, "c", variant, "magazine"), "ns/op", (value,)),
+                Series(Key(case, "c", variant, "fcontext"), "ns/op", (100,)),
+            ),
+            [case],
+        )
+        return [
+            (verdict.figure, verdict.reached)
+            for verdict in verdicts
+            if "bare jump" in verdict.target.text
+        ]
+
+    assert judged(bound) == [(bound / 100, True)]
+    assert judged(bound + 1) == [((bound + 1) / 100, False)]
 
 
 @pytest.mark.parametrize(("calls", "figure"), [(1.0, 1.95), (1.7, None)])
@@ -204,7 +229,7 @@ C_CASES = ("lifecycle", "cost", "yield", "inexact", "crowd", "mixed")
 @pytest.mark.parametrize("case", C_CASES)
 def test_each_subject_of_the_c_level_does_each_case(case, subject):
     work = clevel.CWork(case, subject, width=5)
-    if subject == "boost" and not clevel.has_boost():
+    if subject in ("boost", "fcontext") and not clevel.has_boost():
         with pytest.raises(ImpossibleError, match="libboost-context-dev"):
             work(1, count=False)
         return
@@ -380,7 +405,7 @@ def test_without_greenlet_the_others_are_measured(monkeypatch, capsys):
     document = json.loads(capsys.readouterr().out)
     why = {one["subject"]: one["why"] for one in document["impossible"]}
     assert "pip install" in why.pop("greenlet")
-    assert why.keys() == (set() if clevel.has_boost() else {"boost"})
+    assert why.keys() == (set() if clevel.has_boost() else {"boost", "fcontext"})
     assert any("greenlet could not take part" in note for note in document["notes"])
 
 

@@ -16,7 +16,8 @@ from copool.bench.model import BenchError, ImpossibleError, Sample, WrongResultE
 from copool.bench.subjects import NESTING
 
 POLICIES = ("none", "mutex", "release", "magazine")
-OTHERS = ("ucontext", "boost")
+OTHERS = ("ucontext", "boost", "fcontext")
+_OF_BOOST = ("boost", "fcontext")
 _WRONG, _REFUSED = -2, -3
 
 
@@ -68,7 +69,7 @@ class CWork:
 
     def __call__(self, n: int, *, count: bool) -> Sample:
         """Do it n times, n times round, or n times in every thread."""
-        if self.subject == "boost" and not has_boost():
+        if self.subject in _OF_BOOST and not has_boost():
             raise ImpossibleError("not installed (Debian: libboost-context-dev)")
         result = library().corebench_run(
             self.case.encode(), self.subject.encode(), n, self.width

@@ -34,6 +34,7 @@ COLOURS = {
     "thread": "#c8553d",
     "ucontext": "#7f5539",
     "boost": "#3d405b",
+    "fcontext": "#81869f",
     "plain": "#d4b106",
     "copool's greenlet": "#3a86c8",
     "copool anywhere": "#48a9a6",

@@ -37,7 +37,11 @@ LEVEL_TITLES: dict[Level, str] = {
 # subject's figure is above the line.
 COMPARISONS: dict[Level, tuple[tuple[str, str, bool], ...]] = {
     "python": (("greenlet", "greenlet ÷ it", True), ("generator", "it ÷ gen.", False)),
-    "c": (("mutex", "mutex ÷ it", True), ("boost", "it ÷ boost", False)),
+    "c": (
+        ("mutex", "mutex ÷ it", True),
+        ("boost", "it ÷ boost", False),
+        ("fcontext", "it ÷ fcontext", False),
+    ),
     "process": (),
     "drop-in": (("greenlet", "greenlet ÷ it", True),),
     "aio": (("plain", "÷ plain", False), ("copool", "÷ copool", False)),

@@ -154,6 +154,16 @@ def _against_generator(case: str, times: float) -> Target:
     )
 
 
+def _against_fcontext(case: str, times: float, variant: str = "") -> Target:
+    return Target(
+        case,
+        f"{name_of(case, variant)}, C: times Boost.Context's bare jump",
+        slower(case, "c", "magazine", "fcontext", variant),
+        "×",
+        at_most=times,
+    )
+
+
 def _against_plain(
     case: str, variant: str, times: float, wish: float | None = None
 ) -> Target:
@@ -264,6 +274,10 @@ TARGETS: tuple[Target, ...] = (
         "×",
         at_most=1,
     ),
+    _against_fcontext("yield", 0.65),
+    _against_fcontext("cost", 0.9),
+    _against_fcontext("crowd", 0.8, "10,000"),
+    _against_fcontext("mixed", 0.85),
     Target(
         "threads",
         "threads, C: two on magazine over one, when plain calls scale",
