@@ -322,7 +322,7 @@ TARGETS: tuple[Target, ...] = (
     ),
     _against_greenlet("greenlet-spawn", 4, "drop-in"),
     _against_greenlet("orm-select", 1, "drop-in"),
-    _against_greenlet("gevent-join", 1.5, "drop-in"),
+    _against_greenlet("gevent-join", 3.2, "drop-in"),
     _against_greenlet("gevent-raw", 2, "drop-in"),
     _against_greenlet("gevent-sleep", 1, "drop-in"),
     _against_greenlet("import", 1, "drop-in"),
