@@ -29,7 +29,7 @@ outlook_ask(struct thread_record *t, struct outlook *outlook, const void *face,
         return;
     /* It is taken to be as deep as this one. */
     outlook_fetch(outlook->later_face, 1);
-    outlook_fetch((const char *)outlook->later, sizeof *outlook + OUTLOOK_LINE);
+    outlook_fetch((const char *)outlook->later, sizeof *outlook + CACHE_LINE);
     outlook_fetch_strand(outlook->later_strand,
                          later + (outlook->sp - (const char *)s),
                          later + (outlook->top - (const char *)s));

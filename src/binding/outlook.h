@@ -33,15 +33,14 @@ struct outlook {
 };
 
 enum {
-    OUTLOOK_LINE = 64,
     /* Switches after which lines are taken to have left the caches that are
      * near: two for each that has been entered. */
     OUTLOOK_LONG = 512,
     /* Of the record from the context on: what strand_switch() touches. */
     OUTLOOK_RECORD_END =
         offsetof(struct strand, root.frame.previous) + sizeof(void *),
-    OUTLOOK_STACK = 4 * OUTLOOK_LINE,  /* frames of a yield, in C */
-    OUTLOOK_FRAMES = 2 * OUTLOOK_LINE, /* the innermost one, in Python */
+    OUTLOOK_STACK = 4 * CACHE_LINE,  /* frames of a yield, in C */
+    OUTLOOK_FRAMES = 2 * CACHE_LINE, /* the innermost one, in Python */
 };
 
 /* Inlined before the compiler asks what functions are for: it drops one that
@@ -49,7 +48,7 @@ enum {
 __attribute__((always_inline)) static inline void
 outlook_fetch(const char *low, size_t size)
 {
-    for (size_t i = 0; i < size; i += OUTLOOK_LINE)
+    for (size_t i = 0; i < size; i += CACHE_LINE)
         __builtin_prefetch(low + i, 1);
 }
 

@@ -70,7 +70,7 @@ struct face_ops {
 };
 
 /* The block's record: in the hot page, beside the top of the stack. What a
- * switch reads and writes lies together, from the first cache line's end on: in
+ * switch reads and writes lies together, from the second cache line on: in
  * a crowd each line is fetched from memory. */
 struct strand {
     struct block block; /* must be first; unused in a thread's own strand */

@@ -16,7 +16,7 @@ enum {
     /* How the hot page is shared out: this much for the start of the data,
      * the record behind it, and what is left for the top of the stack. */
     HOT_DATA = 1280,
-    COLOUR = 64, /* a cache line */
+    COLOUR = CACHE_LINE,
     COLOURS = 16,
     NEAR = 12 * 1024, /* of the stack, below the hot page, is not deep */
     /* From a block's phase to the next one's, in pages, and how many phases
@@ -105,14 +105,15 @@ bool
 geometry_init(struct geometry *g, const struct arena_options *options)
 {
     size_t page = os_page_size();
-    size_t record = round_up(options->record_size, 16);
+    size_t record = round_up(options->record_size, CACHE_LINE);
     size_t slack = COLOURS * COLOUR;
     bool guarded = options->guard != CO_GUARD_NONE;
     size_t head, length, meeting, span;
 
     if (options->stack_size < MIN_STACK || options->stack_size > MAX_STACK ||
-        options->data_size > MAX_DATA || record < sizeof(struct block) ||
-        record > page - HOT_DATA - 2 * slack ||
+        options->data_size > MAX_DATA ||
+        options->record_size < sizeof(struct block) ||
+        options->record_size > page || record > page - HOT_DATA - 2 * slack ||
         (guarded && (!options->guard_size || options->guard_size > MAX_GUARD)))
         return false;
     g->page = page;

@@ -52,6 +52,9 @@ struct slab;
 /* Bytes of a record whose user states no size: co_create()'s. */
 enum { DEFAULT_RECORD = 192 };
 
+/* In bytes; a record begins with one. */
+enum { CACHE_LINE = 64 };
+
 struct block {
     struct block *next; /* in a list; only valid when idle */
     struct slab *slab;
@@ -75,7 +78,7 @@ struct geometry {
     size_t page;
     size_t guard_size;  /* 0 without guards */
     size_t stack_size;  /* of the shortest stack: at least what was asked for */
-    size_t record_size; /* with the struct block, a multiple of 16 */
+    size_t record_size; /* with the struct block, in whole cache lines */
     size_t data_size;   /* what was asked for; 0 for none */
     size_t tail;        /* whole pages of data above the hot page */
     size_t stride;      /* from block to block, but for their phases */

@@ -13,18 +13,20 @@
 
 struct pool;
 
+/* What a switch reads and writes lies in one cache line, the second. */
 struct coro {
     struct block block; /* must be first */
-    struct ctx ctx;     /* only valid when not running */
     struct pool *pool;
-    co_fn *fn;
+    struct ctx ctx; /* only valid when not running */
     /* Who entered it: a coroutine's context or a thread's own. NULL when it is
      * not entered, which is how that is known. */
     struct ctx *caller;
     struct coro *outer; /* the coroutine that entered it, or NULL */
     bool started, finished;
+    co_fn *fn;
 };
 
+_Static_assert(offsetof(struct coro, ctx) == CACHE_LINE, "where it begins");
 _Static_assert(sizeof(struct coro) <= DEFAULT_RECORD, "the record's size");
 
 #endif
