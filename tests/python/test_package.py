@@ -19,8 +19,8 @@ def printed(code, **variables):
         text=True,
         env=ENVIRONMENT | variables,
         timeout=60,
-        check=True,
     )
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
@@ -232,6 +232,10 @@ print(copool.stats().live)
 """
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="3.11's import can't be interrupted by one of the same thread",
+)
 def test_a_handler_that_interrupts_itself_uses_the_core_first():
     for _ in range(10):
         assert printed(STORM) == ["0"]
