@@ -37,6 +37,7 @@ from types import MappingProxyType
 
 EXPECTED = Path(__file__).with_name("expected.json")
 FEW, MANY = 1000, 3000
+CROWD = 500  # so that each has been away for more switches than outlook.h states
 TOLERANCE = 0.01
 SLACK = 2.0  # instructions, for the cases that take few
 
@@ -82,6 +83,8 @@ def runs() -> Iterator[tuple[str, Run]]:
         lambda n: drive(run_sync(waiting, way.wait, Suspends, n + 1), n),
     )
     yield "bridge step", lambda n: drive(bridge(awaiting(Suspends, n + 1)), n)
+    # The last one: a crowd takes blocks that the others would reuse.
+    yield "Python yield, in a crowd", in_a_crowd()
 
 
 def with_variables(method: Callable[..., object], n: int) -> None:
@@ -93,6 +96,25 @@ def with_variables(method: Callable[..., object], n: int) -> None:
         method(n, count=False)
 
     copy_context().run(run)
+
+
+def in_a_crowd() -> Run:
+    """Return what enters many in turn, which have memory asked for ahead of time."""
+    from copool import Coroutine as inside
+    from copool import yield_
+
+    def body() -> None:
+        while True:
+            yield_()
+
+    def enter(n: int) -> None:
+        for _ in range(n // len(crowd)):
+            for coroutine in crowd:
+                coroutine.enter()
+
+    crowd = [inside(body) for _ in range(CROWD)]
+    enter(4 * CROWD)  # from then on it is known who comes after whom
+    return enter
 
 
 def calls_on_thread_stack(n: int) -> None:
