@@ -6,10 +6,10 @@ static void
 learn(struct outlook *before, const struct outlook *outlook, const void *face,
       const struct strand *s)
 {
-    before->sure = before->later_strand == s;
-    before->later_face = face;
-    before->later = outlook;
-    before->later_strand = s;
+    before->sure = before->later_strand == (uintptr_t)s;
+    before->later_face = (uintptr_t)face;
+    before->later_outlook = (uintptr_t)outlook;
+    before->later_strand = (uintptr_t)s;
 }
 
 void
@@ -17,9 +17,9 @@ outlook_ask(struct thread_record *t, struct outlook *outlook, const void *face,
             const struct strand *s)
 {
     struct outlook *before = t->entered[OUTLOOK_AHEAD - 1];
-    const char *later = (const char *)outlook->later_strand;
+    uintptr_t further; /* from this strand to the one that comes later */
 
-    outlook_fetch_strand(s, outlook->sp, outlook->top);
+    outlook_fetch_strand((uintptr_t)s, outlook->sp, outlook->top);
     for (unsigned i = OUTLOOK_AHEAD - 1; i > 0; i--)
         t->entered[i] = t->entered[i - 1];
     t->entered[0] = outlook;
@@ -27,10 +27,10 @@ outlook_ask(struct thread_record *t, struct outlook *outlook, const void *face,
         learn(before, outlook, face, s);
     if (!outlook->sure)
         return;
-    /* It is taken to be as deep as this one. */
+    /* That is taken to be as deep as this one. */
+    further = outlook->later_strand - (uintptr_t)s;
     outlook_fetch(outlook->later_face, 1);
-    outlook_fetch((const char *)outlook->later, sizeof *outlook + CACHE_LINE);
-    outlook_fetch_strand(outlook->later_strand,
-                         later + (outlook->sp - (const char *)s),
-                         later + (outlook->top - (const char *)s));
+    outlook_fetch(outlook->later_outlook, sizeof *outlook + CACHE_LINE);
+    outlook_fetch_strand(outlook->later_strand, outlook->sp + further,
+                         outlook->top + further);
 }

@@ -21,15 +21,14 @@
 
 #include "strand.h"
 
+/* Addresses are numbers here, since nothing may be there any more. */
 struct outlook {
-    uint32_t left_at; /* thread->switches, of which it is the end */
-    bool sure;        /* `later` came after it twice in a row */
+    uint32_t left_at; /* the low half of thread->switches */
+    bool sure;        /* the same came later twice in a row */
     /* The strand's stack pointer and the end of its frames, when left. */
-    const char *sp, *top;
-    /* Who was entered OUTLOOK_AHEAD after it. They may be gone. */
-    const void *later_face;
-    const struct outlook *later;
-    const struct strand *later_strand;
+    uintptr_t sp, top;
+    /* Of who was entered OUTLOOK_AHEAD after it; 0 for nobody. */
+    uintptr_t later_face, later_outlook, later_strand;
 };
 
 enum {
@@ -46,21 +45,21 @@ enum {
 /* Inlined before the compiler asks what functions are for: it drops one that
  * does nothing but this. */
 __attribute__((always_inline)) static inline void
-outlook_fetch(const char *low, size_t size)
+outlook_fetch(uintptr_t low, size_t size)
 {
     for (size_t i = 0; i < size; i += CACHE_LINE)
-        __builtin_prefetch(low + i, 1);
+        __builtin_prefetch((const void *)(low + i), 1);
 }
 
 __attribute__((always_inline)) static inline void
-outlook_fetch_strand(const struct strand *s, const char *sp, const char *top)
+outlook_fetch_strand(uintptr_t strand, uintptr_t sp, uintptr_t top)
 {
     enum { BEGIN = offsetof(struct strand, ctx) };
 
-    outlook_fetch((const char *)s + BEGIN, OUTLOOK_RECORD_END - BEGIN);
+    outlook_fetch(strand + BEGIN, OUTLOOK_RECORD_END - BEGIN);
     outlook_fetch(sp, OUTLOOK_STACK);
     outlook_fetch(top - OUTLOOK_FRAMES, OUTLOOK_FRAMES);
-    __builtin_prefetch(top - 1, 1);
+    outlook_fetch(top - 1, 1);
 }
 
 /* Out of line: it costs nothing where a few coroutines take turns. */
@@ -81,15 +80,15 @@ static inline void
 outlook_leave(struct outlook *outlook, const struct strand *s)
 {
     outlook->left_at = (uint32_t)s->thread->switches;
-    outlook->sp = ctx_stack_pointer(&s->ctx);
-    outlook->top = (const char *)s->slice.top;
+    outlook->sp = (uintptr_t)ctx_stack_pointer(&s->ctx);
+    outlook->top = (uintptr_t)s->slice.top;
 }
 
 static inline void
 outlook_init(struct outlook *outlook)
 {
     outlook->sure = false;
-    outlook->later_strand = NULL;
+    outlook->later_strand = 0;
 }
 
 /* To be called when a face has no strand any more: an outlook that the thread
