@@ -6,7 +6,8 @@ static void
 learn(struct outlook *before, const struct outlook *outlook, const void *face,
       const struct strand *s)
 {
-    before->sure = before->later_strand == (uintptr_t)s;
+    before->sure =
+        !before->later_strand || before->later_strand == (uintptr_t)s;
     before->later_face = (uintptr_t)face;
     before->later_outlook = (uintptr_t)outlook;
     before->later_strand = (uintptr_t)s;

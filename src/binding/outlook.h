@@ -8,7 +8,8 @@
  * the strand's record, the top of its stack, its innermost frames. So a face
  * that is entered after a long time asks for all of them at once. And it asks
  * for those of who was entered soon after it when it was entered before, as
- * crowds are often gone through in an order: if that was so twice.
+ * crowds are often gone through in an order: until it was another one, and then
+ * when it was the same one twice.
  *
  * These are hints. A prefetch of an address where nothing is any more does
  * nothing, so that nobody has to know when what is to come ends. The rule for
@@ -24,7 +25,7 @@
 /* Addresses are numbers here, since nothing may be there any more. */
 struct outlook {
     uint32_t left_at; /* the low half of thread->switches */
-    bool sure;        /* the same came later twice in a row */
+    bool sure;        /* the same came later twice in a row, or one so far */
     /* The strand's stack pointer and the end of its frames, when left. */
     uintptr_t sp, top;
     /* Of who was entered OUTLOOK_AHEAD after it; 0 for nobody. */
