@@ -168,8 +168,6 @@ def test_of_functions_that_wait_of_which_some_end():
 GIVEN_UP = f"""
 import contextlib
 from copool import Coroutine, CoroutineExit, yield_
-from copool._core import _greenlet_names
-from copool.aio import await_, run_sync
 
 def stubborn():
     while True:

@@ -6,6 +6,7 @@ soon as they make a task, also after they were given a task factory; else plain 
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio import BaseEventLoop
 
@@ -64,6 +65,9 @@ def provider():
 if __name__ == "__main__":  # and not in the processes that tests start
     import unittest_record
 
+    # A shell has what it runs in the background ignore it, and then tests that
+    # interrupt themselves wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ["COMPAT_PROVIDER"] == "anywhere":
         install_everywhere()
         if any(name.startswith("test.test_asyncio.test_tasks") for name in sys.argv):
