@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -143,7 +144,7 @@ def program(name: str) -> str:
 # --- servers --------------------------------------------------------------------
 
 
-class ServerWork(RemoteWork):
+class ServerWork(RemoteWork, ABC):
     """A server, started when first asked for something, and who asks it."""
 
     def __init__(self, case: str, subject: str, variant: str) -> None:
@@ -174,9 +175,9 @@ class ServerWork(RemoteWork):
         self.log = Path(self.folder, "log")
         return self._serve()
 
+    @abstractmethod
     def _serve(self) -> subprocess.Popen[str]:
         """Start the server."""
-        raise NotImplementedError
 
     def _run(
         self, arguments: Sequence[str], some: Collection[int], **options: Any
