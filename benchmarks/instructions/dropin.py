@@ -200,7 +200,7 @@ def main() -> int:
         from copool.bench.footprint import check_identity, greenlet_file
 
         check_identity(options.inside, greenlet_file())
-        run_inside(programs())
+        run_inside(programs(), times=1)
         return 0
     print(f"with {combination()}:")
     found = {subject: count(subject) for subject in ENVIRONMENTS}
