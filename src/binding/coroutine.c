@@ -158,8 +158,8 @@ resume(struct thread_record *t, Coroutine *self, PyObject *value)
 
 static const struct face_ops ops;
 
-static PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
-                                 Py_ssize_t nargs);
+ARCH_RETURNS_BY_JUMP static PyObject *
+coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs);
 
 /* *context gets what it is to begin in, a new reference, or NULL for one in
  * which there is nothing yet. False with an exception set. May run Python code.
@@ -174,8 +174,9 @@ get_context(struct thread_record *t, const Coroutine *self, PyObject **context)
     return *context != NULL;
 }
 
-/* Copies what it needs of args before control first comes back. */
-__attribute__((noinline)) static PyObject *
+/* Copies what it needs of args before control first comes back. To be called
+ * last: the call is a jump then, for the return predictor. */
+ARCH_RETURNS_BY_JUMP __attribute__((noinline)) static PyObject *
 start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
@@ -204,8 +205,8 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     return left(self, s, strand_begin(t, s, &begin, true));
 }
 
-static PyObject *
-coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+__attribute__((always_inline)) static inline PyObject *
+enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     Coroutine *self = (Coroutine *)op;
     struct thread_record *t = thread_record_enter();
@@ -227,6 +228,12 @@ coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (CO_LIKELY(self->state == CREATED))
         return start(t, self, args, nargs);
     return raise_state(t, self);
+}
+
+ARCH_RETURNS_BY_JUMP static PyObject *
+coroutine_enter(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    return enter(op, args, nargs);
 }
 
 /* Raises the exception that is set in the coroutine. */
@@ -355,7 +362,7 @@ coroutine_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-static PyObject *
+ARCH_RETURNS_BY_JUMP static PyObject *
 coroutine_iternext(PyObject *op)
 {
     Coroutine *self = (Coroutine *)op;
@@ -363,7 +370,7 @@ coroutine_iternext(PyObject *op)
 
     if (self->state == FINISHED)
         return NULL;
-    result = coroutine_enter(op, NULL, 0);
+    result = enter(op, NULL, 0);
     if (CO_LIKELY(self->state != FINISHED))
         return result;
     if (!result) {
@@ -782,7 +789,7 @@ coroutine_dealloc(PyObject *op)
 
 /* --- functions of the module -------------------------------------------- */
 
-static PyObject *
+ARCH_RETURNS_BY_JUMP static PyObject *
 core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = thread_record_enter();

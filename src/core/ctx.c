@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The part of contexts that is not inlined: a call on the stack of another one.
+ * The part of contexts that is not inlined: a call on the stack of another one,
+ * and how functions return that are marked ARCH_RETURNS_BY_JUMP.
  */
 #include "ctx.h"
 
 #include <stdint.h>
 
 __asm__(ARCH_CALL_ON);
+__asm__(ARCH_RETURN_BY_JUMP);
 
 void *arch_call_on(void *sp, void *(*fn)(void *), void *arg);
 

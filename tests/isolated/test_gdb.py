@@ -1,6 +1,7 @@
 """The commands for gdb, on processes and on cores: with gdb itself."""
 
 import os
+import platform
 import re
 import resource
 import shutil
@@ -359,6 +360,54 @@ def test_a_core_of_gcore_has_all_or_says_that_it_has_not(scene):
     else:
         check_list(listing)
         check_worker(worker)
+
+
+RETURNS = """
+import copool
+def body():
+    while True: copool.yield_()
+co = copool.Coroutine(body)
+for _ in range(9): co.enter()
+next(co)
+"""
+STEPS = """
+import gdb
+gdb.execute("set breakpoint pending on")
+gdb.Breakpoint("__x86_return_thunk").ignore_count = 9
+gdb.execute("run")
+outer = gdb.newest_frame().older()
+for function in ("coroutine_enter", "coroutine_iternext", "core_yield"):
+    print(function, gdb.execute(f"disassemble {function}", to_string=True))
+gdb.execute("stepi")
+assert gdb.newest_frame().older() == outer, gdb.newest_frame().older().name()
+assert gdb.newest_frame().older().pc() == outer.pc()
+gdb.execute("stepi")
+assert gdb.newest_frame().pc() == outer.pc(), gdb.newest_frame().name()
+print("has returned")
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="not for this machine")
+def test_what_returns_by_a_jump_unwinds_at_each_instruction(tmp_path):
+    if not shutil.which("gdb"):
+        pytest.skip("gdb is not installed")
+    program, steps = tmp_path / "program.py", tmp_path / "steps.py"
+    program.write_text(RETURNS, encoding="utf-8")
+    steps.write_text(STEPS, encoding="utf-8")
+    words = ["gdb", "-nx", "-batch", "-iex", "set auto-load python-scripts off"]
+    words += ["-x", str(steps), "--args", sys.executable, str(program)]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"DEBUGINFOD_URLS": ""},
+        timeout=100,
+    )
+    if "ptrace: Operation not permitted" in done.stderr:
+        pytest.skip("gdb may not attach to processes here")
+    assert "has returned" in done.stdout, done.stdout + done.stderr
+    assert not re.search(r"\tret\b", done.stdout)
+    assert done.stdout.count("<__x86_return_thunk>") >= 3
 
 
 def gdb_version():

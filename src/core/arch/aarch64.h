@@ -95,6 +95,10 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     ".size arch_call_on, . - arch_call_on\n"
 /* clang-format on */
 
+/* Compilers have no such thing here. */
+#define ARCH_RETURNS_BY_JUMP
+#define ARCH_RETURN_BY_JUMP ""
+
 enum { ARCH_RED_ZONE = 128 };
 
 /* Reading it costs little here, so that it makes no difference. */

@@ -9,7 +9,8 @@
  * address and the switch: the processor's return stack, which predicts where
  * the next `ret` goes, stays as deep as it was. For the same reason we leave by
  * an indirect jump: a `ret` would take the prediction that belongs to a return
- * of the coroutine that we come from.
+ * of the coroutine that we come from. ARCH_RETURNS_BY_JUMP is for functions
+ * that switch and then return.
  *
  * Nothing is pushed, so a signal can come at any time. The unwind tables of the
  * surrounding function hold until the stack pointer is another's; from there to
@@ -117,6 +118,42 @@ arch_jump(struct arch_ctx *from, struct arch_ctx *to, void *value)
     "retq\n\t"                                                                 \
     ARCH_CFI(".cfi_endproc")                                                   \
     ".size arch_call_on, . - arch_call_on\n"
+/* clang-format on */
+
+/* For a function that switches and returns to another place than the one that
+ * was last called from: what is entered from one line of an interpreter and
+ * yields in another. A `ret` there is always predicted wrongly. An indirect
+ * jump is predicted by where the program has been; the return stack keeps an
+ * entry too many for it, so that what returns further out may be predicted
+ * wrongly once. Where neither side has callers that return between two switches
+ * that is a gain; where both go through many it is a small loss.
+ *
+ * The compiler has this for the kernel's sake, and its unwind tables are right.
+ * It ends with a jump to a function of this name, for ctx.c. */
+#if defined(__has_attribute) && !defined(__code_model_large__)
+#    if __has_attribute(function_return)
+#        define ARCH_RETURNS_BY_JUMP                                           \
+            __attribute__((function_return("thunk-extern")))
+#    endif
+#endif
+#ifndef ARCH_RETURNS_BY_JUMP
+#    define ARCH_RETURNS_BY_JUMP
+#endif
+/* clang-format off */
+#define ARCH_RETURN_BY_JUMP                                                    \
+    ".text\n\t"                                                                \
+    ".p2align 4\n\t"                                                           \
+    ".globl __x86_return_thunk\n\t"                                            \
+    ".hidden __x86_return_thunk\n\t"                                           \
+    ".type __x86_return_thunk, @function\n"                                    \
+    "__x86_return_thunk:\n\t"                                                  \
+    ARCH_CFI(".cfi_startproc")                                                 \
+    "popq %rcx\n\t"                                                            \
+    ARCH_CFI(".cfi_def_cfa_offset 0")                                          \
+    ARCH_CFI(".cfi_register rip, rcx")                                         \
+    "notrack jmpq *%rcx\n\t" /* there is no endbr64 behind a call */           \
+    ARCH_CFI(".cfi_endproc")                                                   \
+    ".size __x86_return_thunk, . - __x86_return_thunk\n"
 /* clang-format on */
 
 /* Bytes below its stack pointer that a function may be using. */
