@@ -181,7 +181,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
       Py_ssize_t nargs)
 {
     struct strand_start begin = {NULL, self->fn, {args, nargs, NULL}};
-    PyObject *context;
+    PyObject *context, *result;
     struct strand *s;
 
     if (CO_UNLIKELY(!get_context(t, self, &context)))
@@ -202,7 +202,10 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     if (CO_UNLIKELY(self->finalized))
         tstate_set_finalized((PyObject *)self, false);
     entered(t, self, s);
-    return left(self, s, strand_begin(t, s, &begin, true));
+    result = strand_begin(t, s, &begin, true);
+    if (!s->finished)
+        outlook_begin(t, &self->outlook, self, s);
+    return left(self, s, result);
 }
 
 __attribute__((always_inline)) static inline PyObject *

@@ -7,9 +7,9 @@
  * dozen cache lines one after the other, as each leads to the next: the face,
  * the strand's record, the top of its stack, its innermost frames. So a face
  * that is entered after a long time asks for all of them at once. And it asks
- * for those of who was entered soon after it when it was entered before, as
- * crowds are often gone through in an order: until it was another one, and then
- * when it was the same one twice.
+ * for those of who was entered, or began, soon after it when it was entered or
+ * began before, as crowds are often gone through in an order: until it was
+ * another one, and then when it was the same one twice.
  *
  * These are hints. A prefetch of an address where nothing is any more does
  * nothing, so that nobody has to know when what is to come ends. The rule for
@@ -28,7 +28,7 @@ struct outlook {
     bool sure;        /* the same came later twice in a row, or one so far */
     /* The strand's stack pointer and the end of its frames, when left. */
     uintptr_t sp, top;
-    /* Of who was entered OUTLOOK_AHEAD after it; 0 for nobody. */
+    /* Of who was entered, or began, OUTLOOK_AHEAD after it; 0 for nobody. */
     uintptr_t later_face, later_outlook, later_strand;
 };
 
@@ -61,6 +61,32 @@ outlook_fetch_strand(uintptr_t strand, uintptr_t sp, uintptr_t top)
     outlook_fetch(sp, OUTLOOK_STACK);
     outlook_fetch(top - OUTLOOK_FRAMES, OUTLOOK_FRAMES);
     outlook_fetch(top - 1, 1);
+}
+
+/* `face` came after the one with `before`. */
+void outlook_learn(struct outlook *before, const struct outlook *outlook,
+                   const void *face, const struct strand *s);
+
+/* Notes that a face is entered. */
+static inline void
+outlook_note(struct thread_record *t, struct outlook *outlook, const void *face,
+             const struct strand *s)
+{
+    struct outlook *before = t->entered[OUTLOOK_AHEAD - 1];
+
+    for (unsigned i = OUTLOOK_AHEAD - 1; i > 0; i--)
+        t->entered[i] = t->entered[i - 1];
+    t->entered[0] = outlook;
+    if (CO_UNLIKELY(before && before != outlook))
+        outlook_learn(before, outlook, face, s);
+}
+
+/* To be called when a face has got a strand, or has first been left. */
+static inline void
+outlook_begin(struct thread_record *t, struct outlook *outlook,
+              const void *face, const struct strand *s)
+{
+    outlook_note(t, outlook, face, s);
 }
 
 /* Out of line: it costs nothing where a few coroutines take turns. */
