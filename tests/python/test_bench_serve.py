@@ -298,7 +298,7 @@ STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.fork()
-print("here", flush=True)
+os.write(1, b"here\\n")  # at once: both write to it
 time.sleep(1000)
 """
 
