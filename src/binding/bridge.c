@@ -450,7 +450,7 @@ begin(struct thread_record *t, Bridge *self, enum bridge_step step,
         tstate_set_finalized((PyObject *)self, false);
     self->step = step;
     self->sent = sent;
-    outlook_begin(t, &self->outlook, self, s);
+    outlook_note(t, &self->outlook, self, s);
     entered(t, self, s);
     return left(self, s,
                 parked ? strand_switch(t, s, (PyObject *)s)

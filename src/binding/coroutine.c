@@ -204,7 +204,7 @@ start(struct thread_record *t, Coroutine *self, PyObject *const *args,
     entered(t, self, s);
     result = strand_begin(t, s, &begin, true);
     if (!s->finished)
-        outlook_begin(t, &self->outlook, self, s);
+        outlook_note(t, &self->outlook, self, s);
     return left(self, s, result);
 }
 

@@ -442,7 +442,7 @@ take_strand(struct thread_record *t, PyGreenlet *self)
     g->context = NULL;
     g->strand = g->top = s;
     g->started = true;
-    outlook_begin(t, &g->outlook, self, s);
+    outlook_note(t, &g->outlook, self, s);
     return true;
 }
 

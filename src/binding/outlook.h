@@ -67,7 +67,8 @@ outlook_fetch_strand(uintptr_t strand, uintptr_t sp, uintptr_t top)
 void outlook_learn(struct outlook *before, const struct outlook *outlook,
                    const void *face, const struct strand *s);
 
-/* Notes that a face is entered. */
+/* Notes that a face is entered. To be called when it has got a strand, too, or
+ * has first been left. */
 static inline void
 outlook_note(struct thread_record *t, struct outlook *outlook, const void *face,
              const struct strand *s)
@@ -79,14 +80,6 @@ outlook_note(struct thread_record *t, struct outlook *outlook, const void *face,
     t->entered[0] = outlook;
     if (CO_UNLIKELY(before && before != outlook))
         outlook_learn(before, outlook, face, s);
-}
-
-/* To be called when a face has got a strand, or has first been left. */
-static inline void
-outlook_begin(struct thread_record *t, struct outlook *outlook,
-              const void *face, const struct strand *s)
-{
-    outlook_note(t, outlook, face, s);
 }
 
 /* Out of line: it costs nothing where a few coroutines take turns. */
