@@ -25,18 +25,18 @@
  *
  * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
  */
-#include "bridge.h"
+#include "bridge/bridge.h"
 
 #include <frameobject.h>
 #include <stddef.h>
 #include <structmember.h>
 
-#include "call_graph.h"
-#include "chains.h"
-#include "module.h"
-#include "section.h"
-#include "tell.h"
-#include "thread_name.h"
+#include "bridge/call_graph.h"
+#include "look/chains.h"
+#include "module/module.h"
+#include "raw/section.h"
+#include "tell/tell.h"
+#include "python/thread_name.h"
 
 static void
 assert_consistent(const Bridge *self)

@@ -6,9 +6,9 @@
 #ifndef COPOOL_BRIDGE_H
 #define COPOOL_BRIDGE_H
 
-#include "label.h"
-#include "outlook.h"
-#include "strand.h"
+#include "tell/label.h"
+#include "strand/outlook.h"
+#include "strand/strand.h"
 
 enum bridge_step { CALL, SEND, THROW, CLOSE };
 

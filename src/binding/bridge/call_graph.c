@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "call_graph.h"
+#include "bridge/call_graph.h"
 
-#include "module.h"
+#include "module/module.h"
 
 /* One that waits for something, both of which it steals. */
 static PyObject *

@@ -11,7 +11,7 @@
 #ifndef COPOOL_CALL_GRAPH_H
 #define COPOOL_CALL_GRAPH_H
 
-#include "bridge.h"
+#include "bridge/bridge.h"
 
 /* What a call graph shows: owned. */
 struct call_graph {

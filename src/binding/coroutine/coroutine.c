@@ -12,13 +12,13 @@
  *      SUSPENDED   yes      NULL
  *      FINISHED    NULL
  */
-#include "coroutine.h"
+#include "coroutine/coroutine.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
-#include "module.h"
-#include "thread_name.h"
+#include "module/module.h"
+#include "python/thread_name.h"
 
 static void
 assert_consistent(const Coroutine *self)

@@ -6,9 +6,9 @@
 #ifndef COPOOL_COROUTINE_H
 #define COPOOL_COROUTINE_H
 
-#include "label.h"
-#include "outlook.h"
-#include "strand.h"
+#include "tell/label.h"
+#include "strand/outlook.h"
+#include "strand/strand.h"
 
 typedef struct {
     PyObject_HEAD

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 #include <limits.h>
 
@@ -15,7 +15,7 @@
 #endif
 
 #include "check.h"
-#include "section.h"
+#include "raw/section.h"
 
 /* --- what there is in the interpreter ----------------------------------- */
 

@@ -25,9 +25,9 @@
 #ifndef COPOOL_GREENLET_H
 #define COPOOL_GREENLET_H
 
-#include "label.h"
-#include "outlook.h"
-#include "strand.h"
+#include "tell/label.h"
+#include "strand/outlook.h"
+#include "strand/strand.h"
 
 struct greenlet;
 

@@ -3,11 +3,11 @@
  * What the module greenlet._greenlet has besides the type: its functions, its
  * constants and the C API, which other extension modules find in a capsule.
  */
-#include "greenlet.h"
+#include "greenlet/greenlet.h"
 
 #include <time.h>
 
-#include "module.h"
+#include "module/module.h"
 
 /* --- functions ---------------------------------------------------------- */
 

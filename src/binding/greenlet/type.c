@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "greenlet.h"
+#include "greenlet/greenlet.h"
 
 #include <stddef.h>
 
 #include "os.h"
-#include "state.h"
+#include "process/state.h"
 
 Py_ssize_t greenlet_mains;
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "chains.h"
+#include "look/chains.h"
 
 #include <unistd.h>
 
-#include "bridge.h"
-#include "coroutine.h"
-#include "greenlet.h"
+#include "bridge/bridge.h"
+#include "coroutine/coroutine.h"
+#include "greenlet/greenlet.h"
 #include "os.h"
-#include "state.h"
+#include "process/state.h"
 
 size_t chain_task_name;
 

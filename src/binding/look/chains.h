@@ -12,8 +12,8 @@
 #ifndef COPOOL_CHAINS_H
 #define COPOOL_CHAINS_H
 
-#include "peek.h"
-#include "strand.h"
+#include "look/peek.h"
+#include "strand/strand.h"
 
 /* In the order in which they are shown. */
 enum chain_state { CHAIN_RUNNING, CHAIN_WAITING, CHAIN_SUSPENDED };

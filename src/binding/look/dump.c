@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "dump.h"
+#include "look/dump.h"
 
 #include <unistd.h>
 
-#include "module.h"
+#include "module/module.h"
 #include "os.h"
 
 /* --- groups -------------------------------------------------------------- */

@@ -8,8 +8,8 @@
 #ifndef COPOOL_DUMP_H
 #define COPOOL_DUMP_H
 
-#include "chains.h"
-#include "text.h"
+#include "look/chains.h"
+#include "raw/text.h"
 
 struct dump_options {
     bool json;

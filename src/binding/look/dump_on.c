@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dump.h"
-#include "module.h"
+#include "look/dump.h"
+#include "module/module.h"
 #include "os.h"
 
 /* --- at once ------------------------------------------------------------- */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "peek.h"
+#include "look/peek.h"
 
 #include "check.h"
 #include "os.h"
-#include "section.h"
-#include "text.h"
+#include "raw/section.h"
+#include "raw/text.h"
 
 /* --- memory ------------------------------------------------------------- */
 

@@ -12,8 +12,8 @@
 #ifndef COPOOL_PEEK_H
 #define COPOOL_PEEK_H
 
-#include "scratch.h"
-#include "tstate.h"
+#include "raw/scratch.h"
+#include "cpython/tstate.h"
 
 enum {
     PEEK_PAGE = 4096, /* what a call reads: none is smaller in the kernel */

@@ -2,10 +2,10 @@
  *
  * The extension module copool._core: its exceptions and its life.
  */
-#include "module.h"
+#include "module/module.h"
 
-#include "section.h"
-#include "strand.h"
+#include "raw/section.h"
+#include "strand/strand.h"
 
 static int
 add_exceptions(PyObject *module, struct module_state *state)

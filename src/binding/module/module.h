@@ -6,7 +6,7 @@
 #ifndef COPOOL_MODULE_H
 #define COPOOL_MODULE_H
 
-#include "state.h"
+#include "process/state.h"
 
 /* Each adds types or functions to the module; -1 with an exception set. */
 int coroutine_init(PyObject *module, struct module_state *state);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "blocks.h"
+#include "process/blocks.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "module.h"
-#include "strand.h"
+#include "module/module.h"
+#include "strand/strand.h"
 
 _Atomic(struct pool *) blocks_pool;
 

@@ -12,7 +12,7 @@
 #ifndef COPOOL_BLOCKS_H
 #define COPOOL_BLOCKS_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 #include "pool.h"
 

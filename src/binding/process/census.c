@@ -6,9 +6,9 @@
  *
  * Thread rule: all functions need the GIL.
  */
-#include "bridge.h"
-#include "greenlet.h"
-#include "module.h"
+#include "bridge/bridge.h"
+#include "greenlet/greenlet.h"
+#include "module/module.h"
 #include "os.h"
 
 enum { AHEAD = 4 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "overflow.h"
+#include "process/overflow.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "module.h"
+#include "module/module.h"
 #include "segv.h"
-#include "strand.h"
-#include "text.h"
+#include "strand/strand.h"
+#include "raw/text.h"
 
 /* --- in the handler ----------------------------------------------------- */
 

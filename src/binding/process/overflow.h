@@ -9,7 +9,7 @@
 #ifndef COPOOL_OVERFLOW_H
 #define COPOOL_OVERFLOW_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 /* For a thread with a new record: it is watched from now on. Not done when the
  * module is loaded, since a process that only imports copool must keep its

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "state.h"
+#include "process/state.h"
 
 static const char key[] = "copool._core";
 

@@ -6,7 +6,7 @@
 #ifndef COPOOL_STATE_H
 #define COPOOL_STATE_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 struct module_state {
     PyTypeObject *coroutine_type;

@@ -18,10 +18,10 @@
  * Thread rule: all functions need the GIL but those that say otherwise. A watch
  * is for the threads of one interpreter.
  */
-#include "bridge.h"
-#include "coroutine.h"
-#include "greenlet.h"
-#include "module.h"
+#include "bridge/bridge.h"
+#include "coroutine/coroutine.h"
+#include "greenlet/greenlet.h"
+#include "module/module.h"
 #include "os.h"
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "error.h"
+#include "python/error.h"
 
 int
 error_set_thrown(PyObject *type, PyObject *value, PyObject *traceback)

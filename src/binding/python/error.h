@@ -8,7 +8,7 @@
 #ifndef COPOOL_ERROR_H
 #define COPOOL_ERROR_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 struct error {
     PyObject *type, *value, *traceback;

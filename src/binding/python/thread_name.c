@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "thread_name.h"
+#include "python/thread_name.h"
 
 PyObject *
 thread_name(unsigned long ident)

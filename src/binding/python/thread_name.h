@@ -5,7 +5,7 @@
 #ifndef COPOOL_THREAD_NAME_H
 #define COPOOL_THREAD_NAME_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 /* "'Name' (ident N)" for threading's thread with that ident: a new reference,
  * or NULL with an exception set. Runs Python code. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "scratch.h"
+#include "raw/scratch.h"
 
 #include "os.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "section.h"
+#include "raw/section.h"
 
 #include <stdatomic.h>
 
-#include "bridge.h"
-#include "coroutine.h"
-#include "greenlet.h"
-#include "state.h"
+#include "bridge/bridge.h"
+#include "coroutine/coroutine.h"
+#include "greenlet/greenlet.h"
+#include "process/state.h"
 
 enum { VERSION = 1, MOST = 128 };
 

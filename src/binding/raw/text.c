@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "text.h"
+#include "raw/text.h"
 
 void
 text_byte(struct text *text, unsigned byte)

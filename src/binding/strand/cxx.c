@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cxx.h"
+#include "strand/cxx.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "loads.h"
-#include "strand.h"
+#include "strand/strand.h"
 
 /* Where a runtime of C++ says where the current thread's words are. */
 typedef struct cxx_words *get_globals(void);

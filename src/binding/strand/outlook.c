@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "outlook.h"
+#include "strand/outlook.h"
 
 void
 outlook_learn(struct outlook *before, const struct outlook *outlook,

@@ -20,7 +20,7 @@
 #ifndef COPOOL_OUTLOOK_H
 #define COPOOL_OUTLOOK_H
 
-#include "strand.h"
+#include "strand/strand.h"
 
 /* Addresses are numbers here, since nothing may be there any more. */
 struct outlook {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "strand.h"
+#include "strand/strand.h"
 
 #include <stdlib.h>
 
-#include "blocks.h"
-#include "overflow.h"
-#include "state.h"
-#include "tell.h"
-#include "thread_name.h"
+#include "process/blocks.h"
+#include "process/overflow.h"
+#include "process/state.h"
+#include "tell/tell.h"
+#include "python/thread_name.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
 _Atomic(struct thread_record *) thread_records;

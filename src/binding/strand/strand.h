@@ -14,13 +14,13 @@
 #ifndef COPOOL_STRAND_H
 #define COPOOL_STRAND_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 #include "block.h"
 #include "check.h"
 #include "ctx.h"
-#include "cxx.h"
-#include "error.h"
+#include "strand/cxx.h"
+#include "python/error.h"
 #include "pool.h"
 
 struct module_state;

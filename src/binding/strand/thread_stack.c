@@ -28,9 +28,9 @@
  *
  * Thread rule: the GIL.
  */
-#include "strand.h"
+#include "strand/strand.h"
 
-#include "module.h"
+#include "module/module.h"
 
 /* Calls the first of the arguments with the others. */
 static void *

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#include "follow.h"
+#include "tell/follow.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
 #include <string.h>
 #include <structmember.h>
 
-#include "bridge.h"
-#include "coroutine.h"
-#include "greenlet.h"
-#include "module.h"
+#include "bridge/bridge.h"
+#include "coroutine/coroutine.h"
+#include "greenlet/greenlet.h"
+#include "module/module.h"
 #include "os.h"
-#include "tell.h"
+#include "tell/tell.h"
 
 /* --- memray ------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
 #ifndef COPOOL_FOLLOW_H
 #define COPOOL_FOLLOW_H
 
-#include "strand.h"
+#include "strand/strand.h"
 
 /* A part of struct teller. */
 struct followers {

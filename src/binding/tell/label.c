@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "label.h"
+#include "tell/label.h"
 
-#include "state.h"
+#include "process/state.h"
 
 /* Whether the frame is one of those that stand between a task and whoever
  * wanted it. */

@@ -9,7 +9,7 @@
 #ifndef COPOOL_LABEL_H
 #define COPOOL_LABEL_H
 
-#include "tstate.h"
+#include "cpython/tstate.h"
 
 struct label {
     PyObject *name;  /* a str, or NULL */

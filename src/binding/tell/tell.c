@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "tell.h"
+#include "tell/tell.h"
 
-#include "module.h"
+#include "module/module.h"
 #include "os.h"
 
 enum {

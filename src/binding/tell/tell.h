@@ -16,8 +16,8 @@
 #ifndef COPOOL_TELL_H
 #define COPOOL_TELL_H
 
-#include "follow.h"
-#include "strand.h"
+#include "tell/follow.h"
+#include "strand/strand.h"
 
 /* What a thread has that has ever been told of switches. */
 struct teller {
