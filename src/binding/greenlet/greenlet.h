@@ -2,9 +2,8 @@
  *
  * The symmetric face of a strand, with the interface and the behaviour of the
  * type greenlet of the package of that name: whoever is switched to goes on,
- * and who ends goes on in its parent. greenlet.c has the type,
- * greenlet_switch.c what moves control, greenlet_module.c the functions and the
- * C API.
+ * and who ends goes on in its parent. type.c has the type,
+ * switch.c what moves control, module.c the functions and the C API.
  *
  *      state      started  strand
  *      pending    no       NULL
