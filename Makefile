@@ -35,7 +35,7 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-serve test lint clean instructions instructions-gevent \
+.PHONY: help demo bench bench-serve test lint docs docs-links clean instructions instructions-gevent \
 	debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
@@ -53,6 +53,7 @@ help:
 	@echo 'make stress       run random programs on copool for a minute, or SECONDS=3600'
 	@echo 'make dropin       run 3,000 random programs on greenlet and on copool, side by side'
 	@echo 'make lint         check the style and the types'
+	@echo 'make docs         build the site, in build/docs/html'
 	@echo 'make ci           all of it, and more, with every Python found'
 	@echo 'make clean        remove what the others made'
 	@echo
@@ -252,7 +253,7 @@ ci:
 	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
 		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
 		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' 'libraries-quick $(NEWEST)' \
-		'stdlib-quick $(NEWEST) ARGS=--jobs=1' \
+		'stdlib-quick $(NEWEST) ARGS=--jobs=1' 'docs $(NEWEST)' \
 		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
 		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/parts 2
 	@echo 'compat-quick $(NEWEST)' | .ci/parts 1
@@ -295,6 +296,19 @@ lint: $(VENV)/.lint
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy --strict
 	@$(RUN) clang-format --dry-run -Werror $(C_FILES)
+
+# What is wrong in a page, such as a link that leads nowhere or a public name that is
+# not described whole, fails it. docs-links follows the links to other sites, too.
+SPHINX = $(RUN) python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+	--doctree-dir build/docs/doctrees
+docs: $(VENV)/.docs
+	@echo 'copool: building the site, with Python $(VERSION)'
+	@$(SPHINX) --builder html $(ARGS) docs build/docs/html
+	@$(SPHINX) --builder linkcheck $(ARGS) docs build/docs/links
+	@echo 'copool: built build/docs/html/index.html'
+
+docs-links: $(VENV)/.docs
+	@EVERY_LINK=1 $(SPHINX) --builder linkcheck $(ARGS) docs build/docs/links
 
 clean:
 	@echo 'copool: removing .venv and build'
@@ -343,6 +357,13 @@ $(VENV)/.test: $(VENV)/.demo
 $(VENV)/.lint: $(VENV)/.test
 	@echo 'copool: installing the tools to check with'
 	@$(PIP) install 'copool[lint]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	@$(RUN) python -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo 'copool: the site needs Python 3.12 or later to build' >&2; exit 1; }
+	@echo 'copool: installing the tools to build the site with'
+	@$(PIP) install 'copool[docs]'
 	@touch $@
 
 # Beside it, the same with assertions.

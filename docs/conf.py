@@ -1,0 +1,46 @@
+"""How the site is built: `make docs` does it, with warnings as errors."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent / "extensions"))
+
+import copool  # noqa: E402
+
+project = "copool"
+author = copyright = "the authors of copool"
+release = copool.__version__
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+extensions = ["myst_parser", "repository"]
+myst_enable_extensions = ["attrs_block", "deflist", "fieldlist"]
+myst_heading_anchors = 4
+exclude_patterns = ["extensions", "static"]
+nitpicky = True
+# Types that are not copool's: the build reaches no other site to look them up.
+nitpick_ignore_regex = [("py:(class|obj|exc|data)", r"(?!copool\b).*")]
+# MyST hands what is highlighted to Pygments, which has no word for what gdb prints.
+suppress_warnings = ["misc.highlighting_failure"]
+
+html_theme = "furo"
+html_title = "copool"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {
+    "light_css_variables": {
+        "color-brand-primary": "#0b5fa5",
+        "color-brand-content": "#0b5fa5",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#6cb6ff",
+        "color-brand-content": "#6cb6ff",
+    },
+}
+
+# `make docs` looks at the links within the site; `make docs-links` at all.
+linkcheck_ignore = [] if os.environ.get("EVERY_LINK") else [r"https?://"]
