@@ -32,11 +32,14 @@
 #include <structmember.h>
 
 #include "bridge/call_graph.h"
+#include "cpython/frames.h"
+#include "cpython/object.h"
+#include "cpython/thread.h"
 #include "look/chains.h"
-#include "module/module.h"
+#include "process/state.h"
+#include "python/thread_name.h"
 #include "raw/section.h"
 #include "tell/tell.h"
-#include "python/thread_name.h"
 
 static void
 assert_consistent(const Bridge *self)

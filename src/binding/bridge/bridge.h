@@ -6,6 +6,7 @@
 #ifndef COPOOL_BRIDGE_H
 #define COPOOL_BRIDGE_H
 
+#include "cpython/shown.h"
 #include "tell/label.h"
 #include "strand/outlook.h"
 #include "strand/strand.h"
@@ -46,5 +47,8 @@ typedef struct bridge {
 } Bridge;
 
 TSTATE_ASSERT_SHOWN(Bridge, shown, ended);
+
+/* Adds the type and its functions to the module; -1 with an exception set. */
+int bridge_init(PyObject *module, struct module_state *state);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "bridge/call_graph.h"
 
-#include "module/module.h"
+#include "cpython/frames.h"
+#include "process/state.h"
 
 /* One that waits for something, both of which it steals. */
 static PyObject *

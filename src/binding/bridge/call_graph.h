@@ -32,4 +32,7 @@ PyTypeObject *call_graph_type(PyTypeObject *type);
  * the innermost frame and not cr_await: 1 or 0, or -1 with an exception set. */
 int call_graph_is_stack(void);
 
+/* Adds the type of the records to the module; -1 with an exception set. */
+int call_graph_init(PyObject *module, struct module_state *state);
+
 #endif

@@ -17,7 +17,10 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#include "module/module.h"
+#include "cpython/frames.h"
+#include "cpython/object.h"
+#include "cpython/thread.h"
+#include "process/state.h"
 #include "python/thread_name.h"
 
 static void

@@ -24,4 +24,7 @@ typedef struct {
     struct label *label; /* or NULL */
 } Coroutine;
 
+/* Adds the type and its functions to the module; -1 with an exception set. */
+int coroutine_init(PyObject *module, struct module_state *state);
+
 #endif

@@ -142,4 +142,8 @@ int greenlet_set_parent(PyGreenlet *self, PyObject *parent);
 
 extern const struct face_ops greenlet_ops;
 
+/* Adds what makes the module greenlet._greenlet to the module; -1 with an
+ * exception set. */
+int greenlet_module_init(PyObject *module, struct module_state *state);
+
 #endif

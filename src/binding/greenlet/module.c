@@ -3,11 +3,12 @@
  * What the module greenlet._greenlet has besides the type: its functions, its
  * constants and the C API, which other extension modules find in a capsule.
  */
-#include "greenlet/greenlet.h"
-
 #include <time.h>
 
-#include "module/module.h"
+#include "cpython/limits.h"
+#include "cpython/thread.h"
+#include "greenlet/greenlet.h"
+#include "process/state.h"
 
 /* --- functions ---------------------------------------------------------- */
 

@@ -15,10 +15,10 @@
  * Until control has arrived nothing may run Python code, so everything that
  * might is done before (resolve, successor) or after (arrive).
  */
+#include "cpython/frames.h"
 #include "greenlet/greenlet.h"
-
-#include "tell/tell.h"
 #include "python/thread_name.h"
+#include "tell/tell.h"
 
 PyObject *greenlet_exit, *greenlet_error;
 

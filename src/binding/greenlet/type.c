@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "greenlet/greenlet.h"
-
 #include <stddef.h>
 
-#include "os.h"
+#include "cpython/frames.h"
+#include "cpython/thread.h"
+#include "greenlet/greenlet.h"
 #include "process/state.h"
 
 Py_ssize_t greenlet_mains;

@@ -6,7 +6,6 @@
 #include "bridge/bridge.h"
 #include "coroutine/coroutine.h"
 #include "greenlet/greenlet.h"
-#include "os.h"
 #include "process/state.h"
 
 size_t chain_task_name;

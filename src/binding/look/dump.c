@@ -3,9 +3,6 @@
 
 #include <unistd.h>
 
-#include "module/module.h"
-#include "os.h"
-
 /* --- groups -------------------------------------------------------------- */
 
 enum { FEW_NAMES = 3, FEW_MAKERS = 8 };

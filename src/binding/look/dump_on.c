@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "look/dump.h"
-#include "module/module.h"
-#include "os.h"
+#include "look/look.h"
+#include "process/state.h"
 
 /* --- at once ------------------------------------------------------------- */
 

@@ -2,10 +2,18 @@
  *
  * The extension module copool._core: its exceptions and its life.
  */
-#include "module/module.h"
-
+#include "bridge/call_graph.h"
+#include "coroutine/coroutine.h"
+#include "cpython/know.h"
+#include "cpython/limits.h"
+#include "greenlet/greenlet.h"
+#include "look/look.h"
+#include "process/blocks.h"
+#include "process/overflow.h"
+#include "process/state.h"
 #include "raw/section.h"
-#include "strand/strand.h"
+#include "strand/thread_stack.h"
+#include "tell/tell.h"
 
 static int
 add_exceptions(PyObject *module, struct module_state *state)

@@ -4,7 +4,7 @@
  * The built-in compile() does the same, but first makes all classes of syntax
  * trees, which takes longer than everything else before a program begins.
  */
-#include "cpython/tstate.h"
+#include "cpython/version.h"
 
 static PyObject *
 source_compile(PyObject *module, PyObject *args)

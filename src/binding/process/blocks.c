@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "module/module.h"
+#include "cpython/limits.h"
+#include "process/state.h"
 #include "strand/strand.h"
 
 _Atomic(struct pool *) blocks_pool;

@@ -37,4 +37,7 @@ void *blocks_raise(struct module_state *state, struct pool *pool,
 /* To be called after a block went back to a pool other than the current one. */
 void blocks_collect(void);
 
+/* Adds its functions to the module; -1 with an exception set. */
+int blocks_init(PyObject *module, struct module_state *state);
+
 #endif

@@ -8,8 +8,8 @@
  */
 #include "bridge/bridge.h"
 #include "greenlet/greenlet.h"
-#include "module/module.h"
-#include "os.h"
+#include "look/look.h"
+#include "process/state.h"
 
 enum { AHEAD = 4 };
 

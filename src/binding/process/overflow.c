@@ -4,10 +4,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "module/module.h"
+#include "cpython/limits.h"
+#include "cpython/object.h"
+#include "process/state.h"
+#include "raw/text.h"
 #include "segv.h"
 #include "strand/strand.h"
-#include "raw/text.h"
 
 /* --- in the handler ----------------------------------------------------- */
 

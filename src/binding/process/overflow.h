@@ -9,11 +9,16 @@
 #ifndef COPOOL_OVERFLOW_H
 #define COPOOL_OVERFLOW_H
 
-#include "cpython/tstate.h"
+#include "cpython/version.h"
+
+struct module_state;
 
 /* For a thread with a new record: it is watched from now on. Not done when the
  * module is loaded, since a process that only imports copool must keep its
  * signal handlers. */
 void overflow_watch(void);
+
+/* Adds its function to the module; -1 with an exception set. */
+int overflow_init(PyObject *module, struct module_state *state);
 
 #endif

@@ -18,16 +18,17 @@
  * Thread rule: all functions need the GIL but those that say otherwise. A watch
  * is for the threads of one interpreter.
  */
-#include "bridge/bridge.h"
-#include "coroutine/coroutine.h"
-#include "greenlet/greenlet.h"
-#include "module/module.h"
-#include "os.h"
-
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "bridge/bridge.h"
+#include "coroutine/coroutine.h"
+#include "cpython/frames.h"
+#include "greenlet/greenlet.h"
+#include "look/look.h"
+#include "process/state.h"
 
 enum {
     SECOND = 1000 * 1000 * 1000,

@@ -5,6 +5,7 @@
 
 #include "bridge/bridge.h"
 #include "coroutine/coroutine.h"
+#include "cpython/layout.h"
 #include "greenlet/greenlet.h"
 #include "process/state.h"
 

@@ -3,11 +3,15 @@
 
 #include <stdlib.h>
 
+#include "cpython/frames.h"
+#include "cpython/limits.h"
+#include "cpython/root.h"
+#include "cpython/thread.h"
 #include "process/blocks.h"
 #include "process/overflow.h"
 #include "process/state.h"
-#include "tell/tell.h"
 #include "python/thread_name.h"
+#include "tell/tell.h"
 
 CO_THREAD_LOCAL struct thread_record *thread_record_last;
 _Atomic(struct thread_record *) thread_records;

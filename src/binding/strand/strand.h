@@ -14,7 +14,9 @@
 #ifndef COPOOL_STRAND_H
 #define COPOOL_STRAND_H
 
-#include "cpython/tstate.h"
+#include "cpython/context.h"
+#include "cpython/renew.h"
+#include "cpython/trace.h"
 
 #include "block.h"
 #include "check.h"

@@ -28,9 +28,13 @@
  *
  * Thread rule: the GIL.
  */
-#include "strand/strand.h"
+#include "strand/thread_stack.h"
 
-#include "module/module.h"
+#include "cpython/frames.h"
+#include "cpython/limits.h"
+#include "cpython/object.h"
+#include "process/state.h"
+#include "strand/strand.h"
 
 /* Calls the first of the arguments with the others. */
 static void *

@@ -8,9 +8,9 @@
 
 #include "bridge/bridge.h"
 #include "coroutine/coroutine.h"
+#include "cpython/thread.h"
 #include "greenlet/greenlet.h"
-#include "module/module.h"
-#include "os.h"
+#include "process/state.h"
 #include "tell/tell.h"
 
 /* --- memray ------------------------------------------------------------- */

@@ -32,4 +32,7 @@ void follow_tell(struct strand *here, const char *event, PyObject *origin,
 /* They are told no more. May run Python code. */
 void follow_end(struct followers *followers);
 
+/* Adds its types and functions to the module; -1 with an exception set. */
+int follow_init(PyObject *module);
+
 #endif

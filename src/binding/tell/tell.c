@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tell/tell.h"
 
-#include "module/module.h"
-#include "os.h"
+#include "process/state.h"
 
 enum {
     TRACE = 1, /* teller->trace is called */

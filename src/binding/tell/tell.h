@@ -66,4 +66,7 @@ void tell_gone(struct thread_record *t);
 bool tell_call(PyObject *callback, const char *event, PyObject *origin,
                PyObject *target);
 
+/* Adds its functions to the module; -1 with an exception set. */
+int tell_init(PyObject *module);
+
 #endif
