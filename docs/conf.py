@@ -15,15 +15,25 @@ author = copyright = "the authors of copool"
 release = copool.__version__
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-extensions = ["myst_parser", "repository"]
+extensions = [
+    "myst_parser",
+    "repository",
+    "python_reference",
+    "c_reference",
+    "command_reference",
+]
 myst_enable_extensions = ["attrs_block", "deflist", "fieldlist"]
 myst_heading_anchors = 4
 exclude_patterns = ["extensions", "static"]
 nitpicky = True
 # Types that are not copool's: the build reaches no other site to look them up.
-nitpick_ignore_regex = [("py:(class|obj|exc|data)", r"(?!copool\b).*")]
+nitpick_ignore_regex = [
+    ("py:(class|obj|exc|data)", r"(?!copool\b).*"),
+    ("c:identifier", "size_t|uint64_t"),
+]
 # MyST hands what is highlighted to Pygments, which has no word for what gdb prints.
-suppress_warnings = ["misc.highlighting_failure"]
+# Sphinx has one space of names for functions and structs, C has two.
+suppress_warnings = ["misc.highlighting_failure", "duplicate_declaration.c"]
 
 html_theme = "furo"
 html_title = "copool"

@@ -34,8 +34,14 @@ def install(*, children: bool = True) -> None:
         environment then has `COPOOL_GREENLET=1`, and `PYTHONPATH` begins with a folder
         of copool's.
 
-    Calling it again changes nothing. Never switches. Raises RuntimeError when
-    another greenlet is already imported, and in a sub-interpreter.
+    Calling it again changes nothing. It holds for all threads. Never switches. Raises
+    RuntimeError when another greenlet is already imported, and in a sub-interpreter.
+
+    >>> import copool.greenlet
+    >>> copool.greenlet.install(children=False)
+    >>> import greenlet
+    >>> greenlet.greenlet(max).switch(1, 2)
+    2
     """
     if not in_main_interpreter():
         raise RuntimeError(
@@ -46,7 +52,13 @@ def install(*, children: bool = True) -> None:
 
 
 def installed() -> bool:
-    """Whether `import greenlet` gives copool's."""
+    """Whether `import greenlet` gives copool's, in whatever thread. Never raises.
+
+    >>> import copool.greenlet
+    >>> copool.greenlet.install(children=False)
+    >>> copool.greenlet.installed()
+    True
+    """
     return _finder_stands() and foreign() is None
 
 

@@ -42,7 +42,18 @@ def dump(
     given.
 
     With `older_than` only those are written that have been suspended for more than so
-    many seconds; that needs `note(times=True)`, else it raises ValueError.
+    many seconds; that needs `note(times=True)`, else it raises ValueError. Raises
+    TypeError and ValueError for other arguments that cannot be, and what `write()`
+    does.
+
+    >>> import io, copool
+    >>> waiting = copool.Coroutine(copool.yield_, name="me")
+    >>> waiting.enter()
+    >>> text = io.StringIO()
+    >>> copool.dump(text)
+    >>> "coroutine 'me', suspended" in text.getvalue()
+    True
+    >>> waiting.close()
     """
     _check_limit(limit)
     seconds, age = _parse_age(older_than)
@@ -70,7 +81,17 @@ def dump_on(
     a signal that had no handler that is mostly the end of the process.
 
     Called again it takes the place of what was asked for before. Raises ValueError for
-    signals that can't be caught and for those of faults, such as SIGSEGV.
+    signals that can't be caught and for those of faults, such as SIGSEGV; OSError for a
+    file that is none. It may be called in any thread, and shows all of them.
+
+    >>> import signal, tempfile, copool
+    >>> file = tempfile.TemporaryFile("w+")
+    >>> copool.dump_on(signal.SIGUSR1, file)
+    >>> signal.raise_signal(signal.SIGUSR1)
+    >>> file.seek(0), "thread, running" in file.read()
+    (0, True)
+    >>> copool.dump_off(signal.SIGUSR1)
+    True
     """
     _check_limit(limit)
     json = _is_json(format)
@@ -79,7 +100,14 @@ def dump_on(
 
 
 def dump_off(signum: int) -> bool:
-    """Undo `dump_on()`; return whether there was anything to undo."""
+    """Undo `dump_on()`; return whether there was anything to undo.
+
+    It may be called in any thread. Raises TypeError for what is no number.
+
+    >>> import signal, copool
+    >>> copool.dump_off(signal.SIGUSR1)
+    False
+    """
     return _core._dump_off(signum)
 
 
@@ -87,7 +115,13 @@ def note(makers: bool | None = None, times: bool | None = None) -> None:
     """Say whether it is noted who makes coroutines and when they are suspended.
 
     `dump()` then shows that of those that are made, or suspended, from now on. Neither
-    is noted by default, since it takes time; None leaves it as it is.
+    is noted by default, since it takes time; None leaves it as it is. It holds for all
+    threads. Never raises.
+
+    >>> import copool
+    >>> copool.note(makers=True)
+    >>> co = copool.Coroutine(copool.yield_)  # copool.dump() says: made here
+    >>> copool.note(makers=False)
     """
     before = _core._noted()
     _core._note(

@@ -12,24 +12,44 @@ Guard = Literal["auto", "madvise", "mprotect", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many of a kind have begun and not ended, by state."""
+    """How many of a kind have begun and not ended, by state.
+
+    Frozen, so that any thread may read it.
+
+    >>> import copool
+    >>> co = copool.Coroutine(copool.yield_)
+    >>> co.enter()
+    >>> copool.stats().chains.coroutines
+    Counts(running=0, waiting=0, suspended=1)
+    >>> co.close()
+    """
 
     running: int
+    """Those that have control, one in each thread at the most."""
     waiting: int
     """Those that have entered what runs, or what waits in turn."""
     suspended: int
+    """Those that wait to be entered, switched to or resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStats:
     """Counts of what runs on the stacks, or could, at one moment.
 
-    All but the first are of this interpreter, in whatever thread.
+    All but the first are of this interpreter, in whatever thread. Frozen.
+
+    >>> import copool
+    >>> before = copool.stats().chains.switches
+    >>> list(copool.Coroutine(copool.yield_))
+    [None]
+    >>> copool.stats().chains.switches - before  # there and back, twice
+    4
     """
 
     switches: int
     """From one stack to another, in all threads that the process has had."""
     coroutines: Counts
+    """Objects of the type `Coroutine`."""
     greenlets: Counts
     """The main ones, which are no more than their threads, left out."""
     awaited: Counts
@@ -46,10 +66,17 @@ class PoolStats:
 
     A block is the stack of one coroutine with all that belongs to it. Every
     block that was ever mapped is live, idle (ready to be used again, its pages
-    kept) or vacant (its pages given back to the system).
+    kept) or vacant (its pages given back to the system). Frozen, so that any thread
+    may read it.
+
+    >>> import copool
+    >>> pool = copool.stats()
+    >>> pool.policy, pool.batch, pool.live <= pool.max_blocks
+    ('magazine', 64, True)
     """
 
     policy: Policy
+    """How unused stacks are kept."""
     guard: Guard
     """The guard in force: never `auto`."""
     guard_size: int
@@ -75,6 +102,7 @@ class PoolStats:
     idle_shared: int
     """Idle blocks that any thread may take."""
     vacant: int
+    """Blocks that were mapped, and whose pages have been given back."""
     peak: int
     """The most blocks that ever held pages at once."""
     slabs: int
@@ -88,13 +116,15 @@ class PoolStats:
     lost: int
     """Blocks left behind by threads that a fork did not copy."""
     chains: ChainStats
+    """What runs on the stacks, or could."""
 
 
 def stats() -> PoolStats:
     """Count the blocks of the pool, and what runs on them.
 
-    Never switches. Exact for coroutines of Python: they all hold the GIL. Takes longer
-    the more of them there are, a few milliseconds for a hundred thousand.
+    Never switches, never raises. Exact for coroutines of Python, in whatever thread:
+    they all hold the GIL. Takes longer the more of them there are, a few milliseconds
+    for a hundred thousand.
 
     >>> import copool
     >>> before = copool.stats().live
@@ -126,8 +156,8 @@ def configure(
 ) -> None:
     """Change settings of the pool; what is left out stays as it is.
 
-    Coroutines started later get stacks from a new pool; those that run keep
-    theirs. Never switches.
+    Coroutines started later, in whatever thread, get stacks from a new pool; those that
+    run keep theirs. Never switches.
 
     policy: `magazine` (the default), `release`, `mutex` or `none`.
     batch: blocks moved between a thread and the shared pool at once, 1 to 4096.

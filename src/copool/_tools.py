@@ -14,8 +14,15 @@ def follow() -> "_follow.Follow":
     """Let a tool that keeps one stack of calls follow switches, in a `with` statement.
 
     For viztracer, which is to be started before: `with VizTracer(), copool.follow():`.
-    It then shows each call as often as its chain went on, for as long as it ran.
-    Needs Python 3.12 and raises RuntimeError before, or if no profiler is running.
+    It then shows each call as often as its chain went on, for as long as it ran, in
+    whatever thread. Needs Python 3.12 and raises RuntimeError before, or if no profiler
+    is running.
+
+    >>> import copool
+    >>> with copool.follow():  # no tool has been started
+    ...     pass
+    Traceback (most recent call last):
+    RuntimeError: ...
     """
     return _follow.Follow()
 

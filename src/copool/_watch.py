@@ -53,11 +53,20 @@ class Hold:
     """A coroutine, greenlet or task that holds its thread, for `watch()`.
 
     That is: it runs, or waits for something that is not copool's, and nobody else
-    in its thread can go on.
+    in its thread can go on. Frozen, so that any thread may read it.
+
+    >>> import time, copool
+    >>> holds = []
+    >>> with copool.watch(callback=holds.append):
+    ...     copool.Coroutine(time.sleep, name="nap").enter(0.1)
+    >>> "coroutine 'nap' holds thread" in str(holds[0])
+    True
     """
 
     kind: Kind
+    """`coroutine`, `greenlet` or `task`."""
     name: str
+    """What it is called, in dumps too."""
     inside: tuple[str, ...]
     """Who has entered it, such as `task 'Task-2'`, the innermost first."""
     thread: str
@@ -74,7 +83,7 @@ class Hold:
     """Those of who has entered it."""
 
     def __str__(self) -> str:
-        """All of it, as the log has it."""
+        """Return all of it, as the log has it."""
         who = f"{self.kind} {self.name!r}"
         if self.inside:
             who += f" in {' in '.join(self.inside)}"
@@ -97,7 +106,14 @@ class Hold:
 
 @final
 class Watch:
-    """Looks for what holds its thread, until `stop()`. Made by `watch()`."""
+    """Looks for what holds its thread, until `stop()`. Made by `watch()`.
+
+    It has a thread of its own. A context manager, too; leaving it raises nothing.
+
+    >>> import copool
+    >>> watch = copool.watch(0.5)
+    >>> watch.stop()
+    """
 
     def __init__(self, seconds: float, tell: "Callable[[Hold], object]") -> None:
         self._seconds = seconds
@@ -114,7 +130,7 @@ class Watch:
         """End it.
 
         Waits for a callback that is running, unless that has called this. Calling it
-        again changes nothing.
+        again changes nothing. Raises only what a signal's handler does meanwhile.
         """
         _watches.discard(self)
         # In pieces, so that signals are handled.

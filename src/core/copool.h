@@ -98,6 +98,7 @@ struct co_pool_options {
     int user;           /* the caller's own: the pool only keeps it */
 };
 
+/* Fills in the defaults. */
 void co_pool_options_init(struct co_pool_options *options);
 
 /* A pool of stacks. Any thread may use it. */
@@ -141,6 +142,7 @@ struct co_pool_stats {
     enum co_guard guard; /* the guard in force */
 };
 
+/* Counts, in any thread. */
 void co_pool_stats(co_pool *pool, struct co_pool_stats *stats);
 
 /* Walks every list and compares it with the counts. True when all agree.

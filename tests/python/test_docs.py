@@ -13,18 +13,26 @@ import copool.aio
 from copool import _core
 
 ROOT = Path(__file__).parents[2]
-MODULES = ["copool", "copool._pool", "copool._tools", "copool._watch", "copool.aio"]
+EXTENSIONS = str(ROOT / "docs" / "extensions")
+sys.path.insert(0, EXTENSIONS)
+import public  # noqa: E402
+
+EXAMPLES = """
+import doctest, sys
+sys.path.insert(0, sys.argv[1])
+import public
+runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+for name, doc in public.examples(sys.argv[2]):
+    runner.run(doctest.DocTestParser().get_doctest(doc, {}, name, name, 0))
+print(runner.failures, runner.tries)
+"""
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", public.MODULES)
 def test_examples(module):
     # In a process of their own: they may choose which greenlet it has.
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import doctest, {module}; print(*doctest.testmod({module}))",
-        ],
+        [sys.executable, "-c", EXAMPLES, EXTENSIONS, module],
         capture_output=True,
         text=True,
         timeout=60,
@@ -32,6 +40,32 @@ def test_examples(module):
     failed, attempted = done.stdout.splitlines()[-1].split()
     assert failed == "0", done.stdout
     assert attempted != "0"
+
+
+@pytest.mark.parametrize("module", public.MODULES)
+def test_what_is_public_says_what_it_raises_its_thread_rule_and_an_example(module):
+    lacking = [line for name in public.names(module).values() for line in name.lacks()]
+    assert lacking == []
+
+
+@pytest.mark.parametrize(
+    ("doc", "lacks"),
+    [
+        ("", ["a docstring", "a thread rule", "an example", "what it raises"]),
+        ("Does it.\n\nRaises KeyError.", ["a thread rule", "an example"]),
+        ("Raises nothing, in any thread.\n\n>>> 1\n1", []),
+    ],
+)
+def test_what_lacks_some_of_that_is_found(doc, lacks):
+    name = public.Name("f", "function", "()", doc)
+    assert name.lacks() == [f"f has not {what}" for what in lacks]
+
+
+@pytest.mark.parametrize("module", public.MODULES)
+def test_the_reference_has_each_public_name(module):
+    page = ROOT / "docs" / "reference" / f"{module.split('.')[-1]}.md"
+    described = re.findall(rf"^```{{api}} {module}\.(\w+)$", page.read_text(), re.M)
+    assert sorted(described) == sorted(public.names(module))
 
 
 @pytest.mark.parametrize("module", [copool, copool.aio], ids=lambda m: m.__name__)
@@ -54,6 +88,25 @@ def test_pages_name_all_that_is_public(page, module):
     text = (ROOT / page).read_text()
     names = [name for name in module.__all__ if not name.startswith("__")]
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_the_reference_has_each_command():
+    said = subprocess.run(
+        [sys.executable, "-m", "copool", "--help"], capture_output=True, text=True
+    ).stdout
+    commands = re.findall(r"^  (\w+)  ", said.partition("\ncommands:\n")[2], re.M)
+    page = (ROOT / "docs/reference/commands.md").read_text()
+    assert re.findall(r"^```{command-help} copool (\w+)$", page, re.M) == commands
+
+
+def test_the_reference_has_each_variable_of_the_environment():
+    package = Path(copool.__file__).parent
+    texts = [path.read_text() for path in package.rglob("*.py")]
+    read = {name for text in texts for name in re.findall(r"\bCOPOOL_[A-Z_]+\b", text)}
+    options = inspect.signature(copool.configure).parameters
+    read |= {f"COPOOL_{name.upper()}" for name in options}
+    page = (ROOT / "docs/reference/environment.md").read_text()
+    assert set(re.findall(r"\bCOPOOL_[A-Z_]+\b", page)) == read
 
 
 def test_the_stub_has_all_that_the_core_has():

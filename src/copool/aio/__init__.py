@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from copool._core import CoroutineError
 
     class CantWait(CoroutineError):
-        """SQLAlchemy's MissingGreenlet, too: it would wait where a task can't."""
+        """SQLAlchemy would have to wait where a task can't.
+
+        It is SQLAlchemy's `MissingGreenlet`, too, and there if SQLAlchemy is.
+
+        >>> import copool.aio
+        >>> from sqlalchemy.exc import MissingGreenlet
+        >>> issubclass(copool.aio.CantWait, MissingGreenlet)
+        True
+        """
 
 
 __all__ = [

@@ -23,6 +23,16 @@ def asyncify(fn: Callable[P, T], /) -> Callable[P, Awaitable[T]]:
     Its calls return what `run_sync(fn, ...)` does: nothing runs before the `await`.
     The result counts as a coroutine function (`inspect.iscoroutinefunction()`; on 3.11,
     asyncio's). Also a decorator, for functions and methods, then called `function`.
+    All of it stays in the loop's thread. Raises TypeError for what can't be called.
+
+    >>> import asyncio, copool.aio
+    >>> @copool.aio.function
+    ... def total(numbers):
+    ...     return sum(map(copool.aio.await_, numbers))
+    >>> async def number(n):
+    ...     return n
+    >>> asyncio.run(total([number(1), number(2)]))
+    3
     """
     if not callable(fn):
         raise TypeError(f"asyncify() needs a callable, not {type(fn).__name__}")
@@ -52,7 +62,17 @@ def iterate(iterable: AsyncIterable[T], /) -> Iterator[T]:
     """Iterate over an asynchronous iterable with a plain `for`.
 
     Like `async for`, it does not close what it has not used up; for that there is
-    `with enter(contextlib.aclosing(generator)) as items`.
+    `with enter(contextlib.aclosing(generator)) as items`. All of it stays in the loop's
+    thread. Raises TypeError for another iterable, and what `await_()` raises.
+
+    >>> import copool.aio
+    >>> async def numbers():
+    ...     yield 1
+    ...     yield 2
+    >>> async def main():
+    ...     return list(copool.aio.iterate(numbers()))
+    >>> copool.aio.run(main())
+    [1, 2]
     """
     iterator = aiter(iterable)
     while True:
@@ -64,7 +84,19 @@ def iterate(iterable: AsyncIterable[T], /) -> Iterator[T]:
 
 
 class enter(Generic[T]):
-    """Enter an asynchronous context manager with a plain `with`."""
+    """Enter an asynchronous context manager with a plain `with`.
+
+    All of it stays in the loop's thread. Raises TypeError for another manager, and what
+    `await_()` raises.
+
+    >>> import asyncio, copool.aio
+    >>> lock = asyncio.Lock()
+    >>> async def main():
+    ...     with copool.aio.enter(lock):
+    ...         return lock.locked()
+    >>> copool.aio.run(main()), lock.locked()
+    (True, False)
+    """
 
     def __init__(self, manager: AbstractAsyncContextManager[T], /) -> None:
         kind = type(manager)
@@ -97,7 +129,16 @@ class atomic:
 
     Also a decorator, `@atomic` or `@atomic()`, of functions each of whose calls is then
     such a block. Not of those whose calls only make something that runs later: it
-    raises TypeError for an `async def` and for a generator.
+    raises TypeError for an `async def` and for a generator. Other threads are not
+    affected: against these a lock is needed, as ever.
+
+    >>> import asyncio, copool.aio
+    >>> async def main():
+    ...     with copool.aio.atomic():
+    ...         copool.aio.await_(asyncio.sleep(0))
+    >>> copool.aio.run(main())
+    Traceback (most recent call last):
+    copool.CoroutineError: await_() can't wait here: it is in a block of ...
     """
 
     _held: list[Bridge[Any] | None]

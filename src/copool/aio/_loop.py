@@ -113,6 +113,18 @@ def install(
     below such tasks. So from here on `import greenlet` gives copool's, and if the other
     one is already imported, this raises RuntimeError. `foreign_greenlets=True` leaves
     both out: it is the program's promise that none of its tasks uses any.
+
+    To be called in the loop's thread, or before it runs. Raises RuntimeError without a
+    loop, too.
+
+    >>> import asyncio, copool.aio
+    >>> async def part():
+    ...     return copool.aio.await_(asyncio.sleep(0.001, "done"))
+    >>> async def main():
+    ...     copool.aio.install()
+    ...     return await asyncio.create_task(part())
+    >>> asyncio.run(main())
+    'done'
     """
     loop = loop or asyncio.get_running_loop()
     if not foreign_greenlets:
@@ -122,7 +134,16 @@ def install(
 
 
 def installed(loop: asyncio.AbstractEventLoop | None = None) -> bool:
-    """Whether `install()` was called for the loop, by default the running one."""
+    """Whether `install()` was called for the loop, by default the running one.
+
+    It may be called in any thread. Raises RuntimeError if none is given or running.
+
+    >>> import copool.aio
+    >>> async def main():
+    ...     return copool.aio.installed()
+    >>> copool.aio.run(main())
+    True
+    """
     loop = loop or asyncio.get_running_loop()
     return isinstance(loop.get_task_factory(), _Factory)
 
@@ -130,7 +151,15 @@ def installed(loop: asyncio.AbstractEventLoop | None = None) -> bool:
 def uninstall(loop: asyncio.AbstractEventLoop | None = None) -> None:
     """Give the loop back the task factory that it had; tasks it has stay as they are.
 
-    `loop` is the running one unless given. Does nothing if it was not installed.
+    `loop` is the running one unless given. Does nothing if it was not installed. To be
+    called in the loop's thread. Raises RuntimeError if none is given or running.
+
+    >>> import copool.aio
+    >>> async def main():
+    ...     copool.aio.uninstall()
+    ...     return copool.aio.installed()
+    >>> copool.aio.run(main())
+    False
     """
     loop = loop or asyncio.get_running_loop()
     factory = loop.get_task_factory()
@@ -149,7 +178,14 @@ def new_event_loop(
     `asyncio.Runner(loop_factory=copool.aio.new_event_loop)`. `loop_factory` makes the
     loop, for example `uvloop.new_event_loop`; by default it is asyncio's. For
     `foreign_greenlets` see `install()`; what that raises is raised before there is a
-    loop.
+    loop. It may be called in any thread, and the loop run in another one.
+
+    >>> import asyncio, copool.aio
+    >>> async def main():
+    ...     return copool.aio.can_await()
+    >>> with asyncio.Runner(loop_factory=copool.aio.new_event_loop) as runner:
+    ...     runner.run(main())
+    True
     """
     if not foreign_greenlets:
         put_ours_in_place()
@@ -168,7 +204,18 @@ def run(
     """Like `asyncio.run()`, with `await_()` working below every task.
 
     `loop_factory` makes the loop, for example `uvloop.new_event_loop`. For
-    `foreign_greenlets` see `install()`.
+    `foreign_greenlets` see `install()`. It runs in the thread that calls it.
+
+    Raises what `main` raises; RuntimeError where a loop is running in this thread, and
+    as `install()` does.
+
+    >>> import asyncio, copool.aio
+    >>> async def main():
+    ...     names = ["b", "a"]
+    ...     names.sort(key=lambda n: copool.aio.await_(asyncio.sleep(0.001, n)))
+    ...     return names
+    >>> copool.aio.run(main())
+    ['a', 'b']
     """
     # As asyncio.run() does: the coroutine stays unawaited, and says so.
     if asyncio._get_running_loop() is not None:

@@ -50,7 +50,12 @@ def lazy_loads(wanted: bool = True) -> None:
     can't, there is an error that says why and is both a `CoroutineError` and
     SQLAlchemy's `MissingGreenlet`. After `lazy_loads(False)`, or with
     `COPOOL_LAZY_LOADS=0` in the environment, SQLAlchemy does what it does without
-    copool. It holds for all threads; not to be called while SQLAlchemy waits.
+    copool. It holds for all threads; not to be called while SQLAlchemy waits. Never
+    raises.
+
+    >>> import copool.aio
+    >>> copool.aio.lazy_loads(False)  # MissingGreenlet, as ever
+    >>> copool.aio.lazy_loads()
     """
     global _wanted
     _wanted = wanted

@@ -22,8 +22,12 @@ def show_callers(wanted: bool = True) -> None:
     greenlet's, and below it those of who was left for it, of gevent's hub for example.
     With greenlet itself a greenlet's outermost frame has no `f_back`, and so it is
     here unless this is called. It holds for greenlets that begin from now on, in all
-    threads, and makes each switch slower by what telling of it takes.
+    threads, and makes each switch slower by what telling of it takes. Never raises.
     `COPOOL_GREENLET_CALLERS=1` does it from outside.
+
+    >>> import copool.greenlet
+    >>> copool.greenlet.show_callers()
+    >>> copool.greenlet.show_callers(False)
     """
     # As little as can be is imported before a program begins.
     from copool._core import _hang_greenlets
