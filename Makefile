@@ -35,7 +35,7 @@ ENV_asan := ASAN_OPTIONS=detect_stack_use_after_return=1
 WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-serve test lint docs docs-links clean instructions instructions-gevent \
+.PHONY: help demo bench bench-serve test lint types docs docs-links clean instructions instructions-gevent \
 	debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
@@ -290,12 +290,15 @@ test-jit-quick test-wheel-quick: ARGS = $(QUICK)
 debug-quick debug-untimed: debug
 test-jit-quick test-wheel-quick: test-%-quick: test-%
 
-lint: $(VENV)/.lint
-	@echo 'copool: checking the style and the types'
+lint: types
+	@echo 'copool: checking the style'
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) mypy --strict
 	@$(RUN) clang-format --dry-run -Werror $(C_FILES)
+
+types: $(VENV)/.lint
+	@echo 'copool: checking the types'
+	@$(RUN) mypy --strict
 
 # What is wrong in a page, such as a link that leads nowhere or a public name that is
 # not described whole, fails it. docs-links follows the links to other sites, too.

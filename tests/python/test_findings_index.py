@@ -25,7 +25,9 @@ def comment_of(script):
 
 
 def test_each_script_has_one_line_and_each_line_its_script():
-    assert [name for name, *_ in rows()] == sorted(p.stem for p in FINDINGS.glob("*.sh"))
+    assert [name for name, *_ in rows()] == sorted(
+        p.stem for p in FINDINGS.glob("*.sh")
+    )
     assert [target for _, target, *_ in rows()] == [f"{name}.sh" for name, *_ in rows()]
 
 
