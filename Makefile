@@ -77,7 +77,7 @@ demo: $(VENV)/.demo
 	@echo
 	@echo 'Next, try:'
 	@echo '  $(VENV)/bin/copool bench --quick'
-	@echo '  $(VENV)/bin/python examples/merge_names.py src/copool/demo/*.py'
+	@echo '  $(VENV)/bin/python examples/merge_names.py src/copool/commands/demo/*.py'
 	@echo '  make test'
 
 bench: $(VENV)/.demo

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of the C-level benchmark share. The library that they make
- * is loaded by copool.bench through ctypes; nothing here knows of Python.
+ * is loaded by copool.commands.bench through ctypes; nothing here knows of
+ * Python.
  *
  * Thread rule: one corebench_run() at a time. The cases that want threads
  * start and join their own.
@@ -74,7 +75,8 @@ bench_be_inexact(void)
     third /= 3;
 }
 
-/* --- for copool.bench --------------------------------------------------- */
+/* --- for copool.commands.bench
+ * --------------------------------------------------- */
 
 /* Runs n operations of a case by a subject, or gives a bench_error. */
 COREBENCH_API int64_t corebench_run(const char *case_name, const char *subject,

@@ -56,9 +56,16 @@ def runs() -> Iterator[tuple[str, Run]]:
     """Yield every case with what does it n times."""
     from copool import Coroutine as inside
     from copool._core import _greenlet_names, bridge, run_sync
-    from copool.bench.aio import SUBJECTS, Suspends, awaiting, calling, drive, waiting
-    from copool.bench.clevel import POLICIES, CWork
-    from copool.bench.subjects import CopoolSubject, GreenletSubject, empty
+    from copool.commands.bench.aio import (
+        SUBJECTS,
+        Suspends,
+        awaiting,
+        calling,
+        drive,
+        waiting,
+    )
+    from copool.commands.bench.clevel import POLICIES, CWork
+    from copool.commands.bench.subjects import CopoolSubject, GreenletSubject, empty
 
     for policy in POLICIES:
         for case in ("lifecycle", "cost", "yield"):
@@ -128,7 +135,7 @@ def in_a_crowd() -> Run:
 def calls_on_thread_stack(n: int) -> None:
     """Call an empty function on the thread's own stack n times."""
     from copool import on_thread_stack
-    from copool.bench.subjects import empty
+    from copool.commands.bench.subjects import empty
 
     for _ in range(n):
         on_thread_stack(empty)
@@ -145,8 +152,8 @@ def finish(coroutine: Coroutine[object, object, object]) -> None:
 
 def run_inside(cases: Iterable[tuple[str, Run]], times: int = TIMES) -> None:
     """Do every case; to be run under callgrind. 3 * times dumps come of each."""
-    from copool.bench.clevel import mark
-    from copool.bench.runner import collector_off
+    from copool.commands.bench.clevel import mark
+    from copool.commands.bench.runner import collector_off
 
     occupied = []
     for _, run in cases:
@@ -165,7 +172,7 @@ def run_inside(cases: Iterable[tuple[str, Run]], times: int = TIMES) -> None:
 
 def combination() -> str:
     """Name what the figures depend on."""
-    from copool.bench.clevel import compiler
+    from copool.commands.bench.clevel import compiler
 
     return ", ".join(
         (

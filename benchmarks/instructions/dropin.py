@@ -63,7 +63,7 @@ def spawn(n: int, depth: int = 0) -> None:
     """Spawn n greenlets, and join each at once."""
     import gevent
 
-    from copool.bench.subjects import empty
+    from copool.commands.bench.subjects import empty
 
     if depth:
         spawn(n, depth - 1)
@@ -76,7 +76,7 @@ def crowd(n: int) -> None:
     """Spawn n greenlets, and join so many together."""
     import gevent
 
-    from copool.bench.subjects import empty
+    from copool.commands.bench.subjects import empty
 
     for _ in repeat(None, n // TOGETHER):
         gevent.joinall([gevent.spawn(empty) for _ in repeat(None, TOGETHER)])
@@ -197,7 +197,7 @@ def main() -> int:
     parser.add_argument("--inside", choices=ENVIRONMENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        from copool.bench.footprint import check_identity, greenlet_file
+        from copool.commands.bench.footprint import check_identity, greenlet_file
 
         check_identity(options.inside, greenlet_file())
         run_inside(programs(), times=1)

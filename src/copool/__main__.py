@@ -17,7 +17,7 @@ _COMMANDS = {
     "simulate": "run the pool's policies under many threads, in virtual time",
 }
 # Where those are that have no folder of their own.
-_MODULES = {"ps": "copool._outside.ps", "dump": "copool._outside.dump"}
+_MODULES = {"ps": "outside.ps", "dump": "outside.dump"}
 # What the extras named like the commands install.
 _EXTRAS = {"greenlet", "matplotlib", "rich"}
 _EXTRA_OF = {"simulate": "bench"}
@@ -39,8 +39,8 @@ def _pass_on(arguments: list[str]) -> int:
 
     options = _parser().parse_args(arguments)
     try:
-        module = _MODULES.get(options.command, f"copool.{options.command}.cli")
-        command = import_module(module)
+        module = _MODULES.get(options.command, f"{options.command}.cli")
+        command = import_module(f"copool.commands.{module}")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:

@@ -147,9 +147,9 @@ class Finder:
         """Find the metadata of greenlet when it is asked for by name."""
         if context is None or (context.name or "").lower() != "greenlet":
             return []
-        from copool.greenlet._metadata import DropIn
+        from copool._metadata import DropIn
 
-        return [DropIn()]
+        return [DropIn(VERSION)]
 
 
 def _installed_folders() -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import copool
-from copool.gdb import cli, reading
+from copool.commands.gdb import cli, reading
 
 PACKAGE = Path(copool.__file__).parent
 AUTO_LOADED = next(PACKAGE.glob("_core.*-gdb.py"))

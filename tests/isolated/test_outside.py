@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 import copool
-from copool._outside import cli, table
-from copool._outside.core import Core
-from copool._outside.memory import BadAddress, Gone, Memory, OutsideError
-from copool._outside.process import Process
-from copool._outside.report import Report
-from copool._outside.scene import Reader
+from copool.commands.outside import cli, table
+from copool.commands.outside.core import Core
+from copool.commands.outside.memory import BadAddress, Gone, Memory, OutsideError
+from copool.commands.outside.process import Process
+from copool.commands.outside.report import Report
+from copool.commands.outside.scene import Reader
 
 pytestmark = pytest.mark.alone
 
@@ -830,7 +830,7 @@ def test_the_page_explains_each_entry(start):
 @pytest.mark.parametrize("columns", [60, 100, 200])
 def test_the_live_table_cuts_off_calls_and_nothing_else(columns, start):
     console_of = pytest.importorskip("rich.console")
-    from copool._outside.live import _drawn
+    from copool.commands.outside.live import _drawn
 
     (report,) = cli.look(Process(start(STATES).pid), None, None)
     console = console_of.Console(width=columns, file=io.StringIO())

@@ -12,8 +12,17 @@ from itertools import count
 import pytest
 from matplotlib.figure import Figure
 
-from copool.bench import cases, clevel, cli, footprint, plot, report, runner, targets
-from copool.bench.model import (
+from copool.commands.bench import (
+    cases,
+    clevel,
+    cli,
+    footprint,
+    plot,
+    report,
+    runner,
+    targets,
+)
+from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
@@ -205,7 +214,7 @@ def test_every_operation_of_every_subject_comes_back(name, method):
 
 
 def test_a_body_that_yields_too_often_is_noticed(monkeypatch):
-    from copool.bench import subjects
+    from copool.commands.bench import subjects
 
     monkeypatch.setattr(subjects, "repeat", lambda _, n: range(n + 3 if n == 8 else n))
     sample = cases.python_subjects()["generator"].yield_there_and_back(7, count=False)
@@ -421,12 +430,12 @@ def test_an_interrupt_ends_it_with_a_line(monkeypatch, capsys):
 def test_it_runs_as_a_module_and_ends_by_ctrl_c():
     # The first line of output of --list shows that it has started; the long
     # run below is then interrupted while it measures, whenever that is.
-    command = [sys.executable, "-m", "copool.bench"]
+    command = [sys.executable, "-m", "copool.commands.bench"]
     listed = subprocess.run([*command, "--list"], capture_output=True, text=True)
     assert listed.stdout.startswith("function-call")
     code = (
         "import os, signal, sys\n"
-        "from copool.bench import cli\n"
+        "from copool.commands.bench import cli\n"
         "real = cli.run_trial\n"
         "def run_trial(*arguments):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -15,7 +15,7 @@ import pytest
 
 import copool.aio
 from copool import _core
-from copool.bench import (
+from copool.commands.bench import (
     aio,
     cases,
     cli,
@@ -26,7 +26,7 @@ from copool.bench import (
     runner,
     targets,
 )
-from copool.bench.model import (
+from copool.commands.bench.model import (
     BenchError,
     Extra,
     ImpossibleError,
@@ -187,7 +187,7 @@ def test_a_page_that_is_another_is_noticed(prepare, monkeypatch):
 
 SELECTS = """
 from contextlib import ExitStack
-from copool.bench import orm
+from copool.commands.bench import orm
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -256,7 +256,7 @@ def test_a_task_that_did_not_wait_does_not_count():
 
 
 def test_copool_in_place_of_greenlet_is_refused():
-    command = [sys.executable, "-m", "copool", "run", "-m", "copool.bench"]
+    command = [sys.executable, "-m", "copool", "run", "-m", "copool.commands.bench"]
     chosen = [*TINY, "--case", "run-sync"]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)
     assert done.returncode == cli.EXIT_ERROR
@@ -327,7 +327,7 @@ def test_a_package_missing_in_a_process_is_told_with_the_remedy(monkeypatch):
 
 def test_an_import_error_of_our_own_is_not_called_a_missing_package():
     def work(n, *, count):
-        raise ModuleNotFoundError(name="copool.bench.nonsense")
+        raise ModuleNotFoundError(name="copool.commands.bench.nonsense")
 
     with pytest.raises(ModuleNotFoundError):
         aio.needing_extra(work)(1, count=True)

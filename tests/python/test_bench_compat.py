@@ -12,8 +12,8 @@ from importlib.util import find_spec
 import pytest
 
 from copool import _core
-from copool.bench import cases, cli, compat, footprint, report, runner, targets
-from copool.bench.model import (
+from copool.commands.bench import cases, cli, compat, footprint, report, runner, targets
+from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
@@ -51,7 +51,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker)
 if MISSING != "greenlet":
     sys.modules["greenlet"] = types.SimpleNamespace(greenlet=object)
-from copool.bench import worker
+from copool.commands.bench import worker
 worker.main(sys.argv[-1:])
 """
 
@@ -201,11 +201,11 @@ def test_a_remedy_is_printed_whole(launch, monkeypatch, capsys):
 
 
 def test_an_import_error_of_our_own_is_not_called_a_missing_package(launch, spawn):
-    launch(program(WITHOUT, MISSING="copool.bench.peers"), ())
+    launch(program(WITHOUT, MISSING="copool.commands.bench.peers"), ())
     with closing(trial_of(spawn)) as trial:
         work = next(iter(trial.works.values()))
         with pytest.raises(
-            BenchError, match=r"spawn by greenlet: .*copool.bench.peers"
+            BenchError, match=r"spawn by greenlet: .*copool.commands.bench.peers"
         ):
             work(1, count=True)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from copool.bench import (
+from copool.commands.bench import (
     aio,
     cases,
     cli,
@@ -32,7 +32,7 @@ from copool.bench import (
     served,
     targets,
 )
-from copool.bench.model import (
+from copool.commands.bench.model import (
     RATE,
     BenchError,
     ImpossibleError,
@@ -319,7 +319,7 @@ def test_what_does_not_want_to_end_is_ended_with_all_it_started(tmp_path, monkey
 # Ctrl-C works in it, also where a shell has it ignored.
 BENCH = """
 import signal, sys
-from copool.bench import cli
+from copool.commands.bench import cli
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -11,7 +11,7 @@ from copool import __main__ as command
 
 
 def fake(monkeypatch, name, main):
-    module = ModuleType(f"copool.{name}.cli")
+    module = ModuleType(f"copool.commands.{name}.cli")
     module.main = main
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
@@ -74,7 +74,7 @@ def test_a_missing_extra_is_named_in_one_sentence(missing):
 def test_an_import_error_of_our_own_is_not_hidden():
     result = run(
         "-c",
-        "import sys; sys.modules['copool.demo.merge'] = None\n"
+        "import sys; sys.modules['copool.commands.demo.merge'] = None\n"
         "from copool.__main__ import main; sys.exit(main(['demo', '--quick']))",
     )
     assert result.returncode == 1

@@ -13,10 +13,10 @@ import copool
 pytest.importorskip("rich")
 pytest.importorskip("greenlet")
 
-from copool.demo import cli, parsing, source
-from copool.demo.contest import Hooks, Mismatch, hold
-from copool.demo.merge import Merge, answer
-from copool.demo.walkers import COPOOL, GENERATORS, GREENLET, THREADS, Walker
+from copool.commands.demo import cli, parsing, source
+from copool.commands.demo.contest import Hooks, Mismatch, hold
+from copool.commands.demo.merge import Merge, answer
+from copool.commands.demo.walkers import COPOOL, GENERATORS, GREENLET, THREADS, Walker
 
 KINDS = [COPOOL, GENERATORS, GREENLET, THREADS]
 TREES = [("a1", ("a2", (("a3",),))), (), (("b1",),), ("c1", "c2")]

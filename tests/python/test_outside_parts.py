@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copool._outside import objects, report, summary, table
-from copool._outside.elf import Elf, ElfError
-from copool._outside.frames import Window
-from copool._outside.memory import Mapping, Memory, OutsideError, copies_of_core
-from copool._outside.model import Chain, Scene, Thread
-from copool._outside.objects import Code
-from copool._outside.process import _OF_PYTHON
+from copool.commands.outside import objects, report, summary, table
+from copool.commands.outside.elf import Elf, ElfError
+from copool.commands.outside.frames import Window
+from copool.commands.outside.memory import Mapping, Memory, OutsideError, copies_of_core
+from copool.commands.outside.model import Chain, Scene, Thread
+from copool.commands.outside.objects import Code
+from copool.commands.outside.process import _OF_PYTHON
 
 
 @pytest.mark.parametrize("module", [report, summary, table])

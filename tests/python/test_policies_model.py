@@ -13,8 +13,8 @@ from hypothesis import given, settings, strategies
 
 import copool
 from copool import Coroutine, _core, yield_
-from copool.model.explore import explore
-from copool.model.policies import (
+from copool.commands.model.explore import explore
+from copool.commands.model.policies import (
     LOAD,
     LOCK,
     POLICIES,

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from copool.model.policies import POLICIES
-from copool.simulate import cli
-from copool.simulate.cli import main
-from copool.simulate.costs import DEFAULT, Costs
-from copool.simulate.patterns import PATTERNS, Load, simulate
-from copool.simulate.plot import lines_of
-from copool.simulate.report import Row, count, duration, percent, table
+from copool.commands.model.policies import POLICIES
+from copool.commands.simulate import cli
+from copool.commands.simulate.cli import main
+from copool.commands.simulate.costs import DEFAULT, Costs
+from copool.commands.simulate.patterns import PATTERNS, Load, simulate
+from copool.commands.simulate.plot import lines_of
+from copool.commands.simulate.report import Row, count, duration, percent, table
 
 FREE = Costs(**dict.fromkeys(Costs.__slots__, 0.0))
 SMALL = Load(threads=6, lifecycles=60, alive=10, pause=1000.0)

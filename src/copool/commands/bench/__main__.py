@@ -2,6 +2,6 @@
 
 import sys
 
-from copool.bench.cli import main
+from copool.commands.bench.cli import main
 
 sys.exit(main(sys.argv[1:]))

@@ -30,14 +30,14 @@ from typing import Any
 
 import copool.aio
 from copool._core import bridge
-from copool.bench import orm
-from copool.bench.cases import Case, Plan, plan_memory
-from copool.bench.compat import RemoteWork
-from copool.bench.footprint import check_identity, greenlet_file
-from copool.bench.model import Extra, Key, Sample, Trial, Work
-from copool.bench.peers import AT_A_TIME, AsyncioSubject, Run
-from copool.bench.runner import Settings
-from copool.bench.subjects import DONE, Counter, empty, judged
+from copool.commands.bench import orm
+from copool.commands.bench.cases import Case, Plan, plan_memory
+from copool.commands.bench.compat import RemoteWork
+from copool.commands.bench.footprint import check_identity, greenlet_file
+from copool.commands.bench.model import Extra, Key, Sample, Trial, Work
+from copool.commands.bench.peers import AT_A_TIME, AsyncioSubject, Run
+from copool.commands.bench.runner import Settings
+from copool.commands.bench.subjects import DONE, Counter, empty, judged
 
 EXTRA = Extra("aio", frozenset(("asgiref", "greenback", "greenlet", "sqlalchemy")))
 

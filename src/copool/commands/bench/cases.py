@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from copool.bench import footprint
-from copool.bench.clevel import OTHERS, POLICIES, CWork
-from copool.bench.model import (
+from copool.commands.bench import footprint
+from copool.commands.bench.clevel import OTHERS, POLICIES, CWork
+from copool.commands.bench.model import (
     Extra,
     ImpossibleError,
     Key,
@@ -18,9 +18,9 @@ from copool.bench.model import (
     Trial,
     Work,
 )
-from copool.bench.peers import AsyncioSubject, ThreadSubject
-from copool.bench.runner import Settings
-from copool.bench.subjects import (
+from copool.commands.bench.peers import AsyncioSubject, ThreadSubject
+from copool.commands.bench.runner import Settings
+from copool.commands.bench.subjects import (
     CopoolSubject,
     GeneratorSubject,
     GreenletSubject,

@@ -12,8 +12,13 @@ import ctypes
 import functools
 from importlib import resources
 
-from copool.bench.model import BenchError, ImpossibleError, Sample, WrongResultError
-from copool.bench.subjects import NESTING
+from copool.commands.bench.model import (
+    BenchError,
+    ImpossibleError,
+    Sample,
+    WrongResultError,
+)
+from copool.commands.bench.subjects import NESTING
 
 POLICIES = ("none", "mutex", "release", "magazine")
 OTHERS = ("ucontext", "boost", "fcontext")
@@ -24,7 +29,7 @@ _WRONG, _REFUSED = -2, -3
 @functools.cache
 def library() -> ctypes.CDLL:
     """Load the library, once."""
-    path = resources.files("copool.bench") / "libcorebench.so"
+    path = resources.files("copool.commands.bench") / "libcorebench.so"
     try:
         lib = ctypes.CDLL(str(path))
     except OSError as error:

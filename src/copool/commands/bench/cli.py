@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from copool._options import number
-from copool.bench import aio, cases, compat, plot, report, serve, targets
-from copool.bench.cases import Case
-from copool.bench.model import (
+from copool.commands.bench import aio, cases, compat, plot, report, serve, targets
+from copool.commands.bench.cases import Case
+from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
@@ -23,7 +22,8 @@ from copool.bench.model import (
     Trial,
     difference,
 )
-from copool.bench.runner import Settings, rounds_of, run_trial
+from copool.commands.bench.runner import Settings, rounds_of, run_trial
+from copool.commands.options import number
 
 EXIT_MISSED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from time import perf_counter_ns as clock
 from typing import Any
 
-from copool.bench import footprint
-from copool.bench.cases import MAP_16K, Case, Plan
-from copool.bench.model import (
+from copool.commands.bench import footprint
+from copool.commands.bench.cases import MAP_16K, Case, Plan
+from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
@@ -31,8 +31,8 @@ from copool.bench.model import (
     Trial,
     Work,
 )
-from copool.bench.runner import Settings
-from copool.bench.worker import EXTRA
+from copool.commands.bench.runner import Settings
+from copool.commands.bench.worker import EXTRA
 
 # What stands between the interpreter and what it is to run, for each subject.
 LAUNCHERS: Mapping[str, Sequence[str]] = {
@@ -82,7 +82,12 @@ class RemoteWork:
 
     def command(self) -> Sequence[str]:
         """Return what the interpreter that does the work is told."""
-        return (*LAUNCHERS[self.subject], "-m", "copool.bench.worker", self.case)
+        return (
+            *LAUNCHERS[self.subject],
+            "-m",
+            "copool.commands.bench.worker",
+            self.case,
+        )
 
     def greenlet(self) -> str:
         """Return the subject whose greenlet it must have."""

@@ -1,6 +1,6 @@
 """Memory and system calls: measured in processes of their own.
 
-`python -m copool.bench.footprint memory SUBJECT N` makes N coroutines, each
+`python -m copool.commands.bench.footprint memory SUBJECT N` makes N coroutines, each
 suspended three Python calls deep, and prints as JSON what that added to the
 resident set and to the page tables of the process, then lets all of them
 finish and counts them. `… waiting SUBJECT N` does so with N tasks of one loop,
@@ -26,8 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from copool import _core
-from copool.bench.model import BenchError, Extra, ImpossibleError, WrongResultError
-from copool.bench.peers import Run, bare_yield
+from copool.commands.bench.model import (
+    BenchError,
+    Extra,
+    ImpossibleError,
+    WrongResultError,
+)
+from copool.commands.bench.peers import Run, bare_yield
 
 EXTRA = Extra("bench", frozenset(("greenlet",)))
 MOST_THREADS = 500
@@ -43,7 +48,13 @@ def in_a_process(
     has the packages that may be missing.
     """
     done = subprocess.run(
-        [sys.executable, *launcher, "-m", "copool.bench.footprint", *arguments],
+        [
+            sys.executable,
+            *launcher,
+            "-m",
+            "copool.commands.bench.footprint",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,

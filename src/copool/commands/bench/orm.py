@@ -1,8 +1,9 @@
 """The process that does a case of ``copool bench --aio`` with SQLAlchemy in it.
 
-`python -m copool.bench.orm CASE SUBJECT VARIANT` obeys as the `worker` does. Who has
-which greenlet is the launcher's doing; here it matters how what is not loaded comes:
-in anywhere mode it loads itself, elsewhere it is asked for by an `await`, or eagerly.
+`python -m copool.commands.bench.orm CASE SUBJECT VARIANT` obeys as the `worker` does.
+Who has which greenlet is the launcher's doing; here it matters how what is not loaded
+comes: in anywhere mode it loads itself, elsewhere it is asked for by an `await`, or
+eagerly.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from time import perf_counter_ns as clock
 from typing import Any
 
 import copool.aio
-from copool.bench.model import Extra, Sample, Work
-from copool.bench.worker import obey
+from copool.commands.bench.model import Extra, Sample, Work
+from copool.commands.bench.worker import obey
 
 EXTRA = Extra(
     "aio", frozenset(("aiosqlite", "fastapi", "greenlet", "jinja2", "sqlalchemy"))

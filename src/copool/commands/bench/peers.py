@@ -18,8 +18,8 @@ from itertools import repeat
 from time import perf_counter_ns as clock
 from typing import Any
 
-from copool.bench.model import ImpossibleError, Sample
-from copool.bench.subjects import NESTING, call_at_depth
+from copool.commands.bench.model import ImpossibleError, Sample
+from copool.commands.bench.subjects import NESTING, call_at_depth
 
 AT_A_TIME = 64
 MOST_THREADS = 1000

@@ -6,15 +6,21 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copool.bench.model import BenchError, Key, Level, Results
-from copool.bench.report import LEVEL_TITLES, amount, keys_of, machine_line, missing
+from copool.commands.bench.model import BenchError, Key, Level, Results
+from copool.commands.bench.report import (
+    LEVEL_TITLES,
+    amount,
+    keys_of,
+    machine_line,
+    missing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-    from copool.bench.cases import Case
+    from copool.commands.bench.cases import Case
 
 COLUMNS = 3
 OURS = "#1f6f8b"

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
-from copool.bench.cases import Case, threads_variant
-from copool.bench.clevel import compiler
-from copool.bench.model import (
+from copool.commands.bench.cases import Case, threads_variant
+from copool.commands.bench.clevel import compiler
+from copool.commands.bench.model import (
     RATE,
     TIME,
     BenchError,
@@ -22,7 +22,7 @@ from copool.bench.model import (
     difference,
     ratio,
 )
-from copool.bench.targets import Verdict
+from copool.commands.bench.targets import Verdict
 
 LEVEL_TITLES: dict[Level, str] = {
     "python": "from Python",

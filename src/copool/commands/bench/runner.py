@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from copool.bench.model import ImpossibleError, Key, Sample, Series, Trial, Work
+from copool.commands.bench.model import (
+    ImpossibleError,
+    Key,
+    Sample,
+    Series,
+    Trial,
+    Work,
+)
 
 VERIFY_WITH = 40
 ATTEMPTS = 4

@@ -27,10 +27,10 @@ from time import monotonic, sleep
 from time import perf_counter_ns as clock
 from typing import IO, Any
 
-from copool.bench import orm, served
-from copool.bench.cases import Case, Plan
-from copool.bench.compat import RemoteWork, last_line
-from copool.bench.model import (
+from copool.commands.bench import orm, served
+from copool.commands.bench.cases import Case, Plan
+from copool.commands.bench.compat import RemoteWork, last_line
+from copool.commands.bench.model import (
     RATE,
     BenchError,
     Extra,
@@ -40,7 +40,7 @@ from copool.bench.model import (
     Trial,
     WrongResultError,
 )
-from copool.bench.runner import Settings
+from copool.commands.bench.runner import Settings
 
 # What is imported for each case, and the program that it needs besides, by the name
 # of Debian's package.

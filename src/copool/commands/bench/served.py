@@ -1,9 +1,9 @@
 """The servers of ``copool bench --serve``, and what they serve.
 
-`python -m copool.bench.served PARENT CASE SUBJECT ADDRESS` prints a line of JSON that
-says in which file the greenlet that it got lies. Then it becomes gunicorn, a worker of
-Celery's or uvicorn, told what one tells them on a command line. It ends with the
-process that has started it, whose number is PARENT, and so does a PROGRAM that is
+`python -m copool.commands.bench.served PARENT CASE SUBJECT ADDRESS` prints a line of
+JSON that says in which file the greenlet that it got lies. Then it becomes gunicorn, a
+worker of Celery's or uvicorn, told what one tells them on a command line. It ends with
+the process that has started it, whose number is PARENT, and so does a PROGRAM that is
 started by `... served PARENT exec PROGRAM ...`.
 """
 
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from copool.bench import orm
-from copool.bench.footprint import emit, greenlet_file
+from copool.commands.bench import orm
+from copool.commands.bench.footprint import emit, greenlet_file
 
 _PR_SET_PDEATHSIG = 1
 

@@ -22,7 +22,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import copool
-from copool.bench.model import ImpossibleError, Sample
+from copool.commands.bench.model import ImpossibleError, Sample
 
 if TYPE_CHECKING:
     import greenlet as greenlet_module

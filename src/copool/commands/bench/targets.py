@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from copool.bench import aio, orm, serve
-from copool.bench.cases import ALIVE, cores, threads_variant
-from copool.bench.model import Level, Results, difference, ratio
+from copool.commands.bench import aio, orm, serve
+from copool.commands.bench.cases import ALIVE, cores, threads_variant
+from copool.commands.bench.model import Level, Results, difference, ratio
 
 Measure = Callable[[Results], float | None]
 

@@ -1,9 +1,9 @@
 """The process that does a case of ``copool bench --compat``.
 
-`python -m copool.bench.worker CASE` is started twice, once as it is and once through
-`copool run`. It prints a line of JSON that says in which file the greenlet that
-it got lies, or why it cannot do the case. Then it reads orders, a line with
-a number of operations each, carries each out and prints the sample.
+`python -m copool.commands.bench.worker CASE` is started twice, once as it is and once
+through `copool run`. It prints a line of JSON that says in which file the greenlet that
+it got lies, or why it cannot do the case. Then it reads orders, a line with a number of
+operations each, carries each out and prints the sample.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import asdict, replace
 from itertools import repeat
 from time import perf_counter_ns as clock
 
-from copool.bench.footprint import emit, greenlet_file
-from copool.bench.model import Extra, Sample, Work
-from copool.bench.peers import AT_A_TIME
-from copool.bench.runner import collector_off, preemptions
-from copool.bench.subjects import Counter, GreenletSubject, empty, judged
+from copool.commands.bench.footprint import emit, greenlet_file
+from copool.commands.bench.model import Extra, Sample, Work
+from copool.commands.bench.peers import AT_A_TIME
+from copool.commands.bench.runner import collector_off, preemptions
+from copool.commands.bench.subjects import Counter, GreenletSubject, empty, judged
 
 EXTRA = Extra("compat", frozenset(("aiosqlite", "gevent", "greenlet", "sqlalchemy")))
 

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import copool
-from copool._options import number, output
-from copool.demo import parsing, source
-from copool.demo.contest import Contest, Hooks, Mismatch, hold
-from copool.demo.report import Report, show
-from copool.demo.source import Tree
-from copool.demo.walkers import COPOOL, GENERATORS, GREENLET, THREADS
+from copool.commands.demo import parsing, source
+from copool.commands.demo.contest import Contest, Hooks, Mismatch, hold
+from copool.commands.demo.report import Report, show
+from copool.commands.demo.source import Tree
+from copool.commands.demo.walkers import COPOOL, GENERATORS, GREENLET, THREADS
+from copool.commands.options import number, output
 
 # Fits where guards cost mappings of which the kernel allows 65,530.
 _CROWD = 25_000

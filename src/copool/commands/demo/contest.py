@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from copool.demo.merge import Answer, Merge, answer
-from copool.demo.source import Tree
-from copool.demo.walkers import Walker
+from copool.commands.demo.merge import Answer, Merge, answer
+from copool.commands.demo.source import Tree
+from copool.commands.demo.walkers import Walker
 
 # Names taken between two calls of a hook.
 _SLICE = 25_000

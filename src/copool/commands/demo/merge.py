@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
 
-from copool.demo.source import Tree
-from copool.demo.walkers import Step
+from copool.commands.demo.source import Tree
+from copool.commands.demo.walkers import Step
 
 
 class Merge:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from copool.demo.source import Tree, definitions
+from copool.commands.demo.source import Tree, definitions
 
 _LENGTH = 8
 

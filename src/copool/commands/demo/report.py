@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from copool.demo.contest import Contest, Score
-from copool.demo.parsing import Source
+from copool.commands.demo.contest import Contest, Score
+from copool.commands.demo.parsing import Source
 
 _STATISTICS = {
     "created": "coroutines started",

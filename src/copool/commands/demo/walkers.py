@@ -9,7 +9,7 @@ from typing import TypeAlias
 import greenlet
 
 import copool
-from copool.demo.source import Tree
+from copool.commands.demo.source import Tree
 
 # Returns the next name, and None once after the last.
 Step: TypeAlias = Callable[[], str | None]

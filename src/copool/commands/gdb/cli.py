@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         print(SCRIPT)
         return 0
     # The process may have the very script beside its library: no warning of that.
-    allow = f"add-auto-load-safe-path {SCRIPT.parents[1]}"
+    allow = f"add-auto-load-safe-path {SCRIPT.parents[2]}"
     command = ["gdb", "-quiet", "-iex", allow]
     if options.core:
         command += [options.exe, options.core]

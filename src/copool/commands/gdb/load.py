@@ -13,7 +13,7 @@ import sys
 def _load() -> None:
     folder = os.path.dirname(os.path.realpath(__file__))
     if os.path.basename(folder) != "gdb":
-        folder = os.path.join(folder, "gdb")
+        folder = os.path.join(folder, "commands", "gdb")
     # This runs as gdb's __main__: what it makes is a package of its own.
     spec = importlib.util.spec_from_file_location(
         "copool_gdb",

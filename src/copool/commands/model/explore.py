@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any, Literal
 
-from copool.model.policies import (
+from copool.commands.model.policies import (
     Block,
     Chain,
     Local,

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from copool._options import number
-from copool._outside.core import Core
-from copool._outside.memory import BadAddress, OutsideError
-from copool._outside.process import Process
-from copool._outside.report import Report
-from copool._outside.scene import Reader
-from copool._outside.summary import as_text
-from copool._outside.table import tables
+from copool.commands.options import number
+from copool.commands.outside.core import Core
+from copool.commands.outside.memory import BadAddress, OutsideError
+from copool.commands.outside.process import Process
+from copool.commands.outside.report import Report
+from copool.commands.outside.scene import Reader
+from copool.commands.outside.summary import as_text
+from copool.commands.outside.table import tables
 
 EXIT_ERROR = 1
 Command = Literal["ps", "dump"]
@@ -174,7 +174,7 @@ def watch(memory: Process | Core, options: argparse.Namespace) -> int:
     if isinstance(memory, Core):
         raise OutsideError("--watch is for processes: a core does not change")
     try:
-        from copool._outside.live import show
+        from copool.commands.outside.live import show
     except ImportError as error:
         raise OutsideError(
             f"--watch needs {error.name}, which is not installed:"

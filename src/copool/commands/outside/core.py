@@ -13,9 +13,9 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import BinaryIO
 
-from copool._outside import elf
-from copool._outside.elf import Elf, ElfError, Segment
-from copool._outside.memory import BadAddress, Mapping, Memory, OutsideError
+from copool.commands.outside import elf
+from copool.commands.outside.elf import Elf, ElfError, Segment
+from copool.commands.outside.memory import BadAddress, Mapping, Memory, OutsideError
 
 _NT_PRSTATUS, _NT_PRPSINFO, _NT_FILE = 1, 3, 0x46494C45
 _PAGE = 4096

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 
-from copool._outside.memory import PAGE, BadAddress, Memory
-from copool._outside.model import Line
-from copool._outside.objects import Objects
-from copool._outside.table import Table
+from copool.commands.outside.memory import PAGE, BadAddress, Memory
+from copool.commands.outside.model import Line
+from copool.commands.outside.objects import Objects
+from copool.commands.outside.table import Table
 
 _MOST = 100_000  # frames of a chain
 _HEAD = 16  # bytes that every object has

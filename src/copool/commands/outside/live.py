@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from copool._outside.report import Report
-from copool._outside.summary import TITLES, as_text, rows
+from copool.commands.outside.report import Report
+from copool.commands.outside.summary import TITLES, as_text, rows
 
 _AROUND = 6  # lines of the screen that are not groups
 _LEAST = 5

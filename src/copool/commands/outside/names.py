@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from struct import Struct
 
-from copool._outside.memory import BadAddress, Memory
-from copool._outside.model import Chain
-from copool._outside.objects import Objects
-from copool._outside.table import Table
-from copool._outside.tasks import TaskNames
+from copool.commands.outside.memory import BadAddress, Memory
+from copool.commands.outside.model import Chain
+from copool.commands.outside.objects import Objects
+from copool.commands.outside.table import Table
+from copool.commands.outside.tasks import TaskNames
 
 _ENOUGH = 4  # different names of what looks equal: reports show fewer
 _word = Struct("<Q").unpack_from

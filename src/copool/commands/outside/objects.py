@@ -6,8 +6,8 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from copool._outside.memory import MASK, BadAddress, Memory
-from copool._outside.table import Table
+from copool.commands.outside.memory import MASK, BadAddress, Memory
+from copool.commands.outside.table import Table
 
 _MOST_TEXT = 500  # characters that are shown
 _MOST_TABLE = 1 << 22  # bytes of a table of lines

@@ -16,7 +16,13 @@ import time as clock
 from collections.abc import Callable
 from typing import BinaryIO
 
-from copool._outside.memory import BadAddress, Gone, Mapping, Memory, OutsideError
+from copool.commands.outside.memory import (
+    BadAddress,
+    Gone,
+    Mapping,
+    Memory,
+    OutsideError,
+)
 
 try:
     import ctypes

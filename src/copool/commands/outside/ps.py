@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from copool._outside import cli
+from copool.commands.outside import cli
 
 
 def main(argv: Sequence[str]) -> int:

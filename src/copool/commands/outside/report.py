@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from copool._outside.model import Chain, Line, Scene, Thread
+from copool.commands.outside.model import Chain, Line, Scene, Thread
 
 _VERSION = 1
 _NAMES = 3

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 from struct import Struct
 
-from copool._outside.frames import Frames, Window
-from copool._outside.memory import BadAddress, Memory
-from copool._outside.model import Chain, Line, Scene, Thread
-from copool._outside.names import Names
-from copool._outside.objects import Objects
-from copool._outside.table import Table
+from copool.commands.outside.frames import Frames, Window
+from copool.commands.outside.memory import BadAddress, Memory
+from copool.commands.outside.model import Chain, Line, Scene, Thread
+from copool.commands.outside.names import Names
+from copool.commands.outside.objects import Objects
+from copool.commands.outside.table import Table
 
 _TRIES = 5  # of a chain that goes on
 _RESTARTS = 20  # of a list that changes

@@ -6,8 +6,8 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from copool._outside.model import Line
-from copool._outside.report import Group, Report, place, safe
+from copool.commands.outside.model import Line
+from copool.commands.outside.report import Group, Report, place, safe
 
 TITLES = ("COUNT", "KIND", "STATE", "THREAD", "WAITS", "INNERMOST CALLS")
 _CALLS = 3

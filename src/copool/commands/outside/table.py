@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from copool._outside.elf import Elf, ElfError
-from copool._outside.memory import (
+from copool.commands.outside.elf import Elf, ElfError
+from copool.commands.outside.memory import (
     BadAddress,
     Mapping,
     Memory,

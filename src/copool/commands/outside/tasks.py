@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 
-from copool._outside.memory import BadAddress, Memory, copies_of_asyncio
-from copool._outside.objects import Objects
-from copool._outside.table import Table, section_address
+from copool.commands.outside.memory import BadAddress, Memory, copies_of_asyncio
+from copool.commands.outside.objects import Objects
+from copool.commands.outside.table import Table, section_address
 
 
 class TaskNames:

@@ -9,11 +9,11 @@ from dataclasses import asdict, fields, replace
 
 from rich.console import Console
 
-from copool._options import number, output
-from copool.model.policies import POLICIES, NonePolicy
-from copool.simulate import report
-from copool.simulate.costs import DEFAULT, Costs
-from copool.simulate.patterns import PATTERNS, Load, simulate
+from copool.commands.model.policies import POLICIES, NonePolicy
+from copool.commands.options import number, output
+from copool.commands.simulate import report
+from copool.commands.simulate.costs import DEFAULT, Costs
+from copool.commands.simulate.patterns import PATTERNS, Load, simulate
 
 EXIT_ERROR = 2
 # Unless it is said how many lifecycles, there are so many in all, but in each
@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> None:
         }
         options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     if options.plot:
-        from copool.simulate.plot import write_plot
+        from copool.commands.simulate.plot import write_plot
 
         write_plot(f"copool simulate: {title}", rows, options.plot)
 

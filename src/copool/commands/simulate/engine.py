@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from copool.model.policies import RETRY, Block, Local, Op, Policy, Step
-from copool.simulate.costs import Costs
+from copool.commands.model.policies import RETRY, Block, Local, Op, Policy, Step
+from copool.commands.simulate.costs import Costs
 
 MOST_BINS = 512
 

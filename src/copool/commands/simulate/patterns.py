@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from copool.model.policies import Block, Local, Policy
-from copool.simulate.costs import Costs
-from copool.simulate.engine import (
+from copool.commands.model.policies import Block, Local, Policy
+from copool.commands.simulate.costs import Costs
+from copool.commands.simulate.engine import (
     Mailbox,
     Outcome,
     Pause,

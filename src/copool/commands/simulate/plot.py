@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from copool.simulate.report import Row, duration, percent
+from copool.commands.simulate.report import Row, duration, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

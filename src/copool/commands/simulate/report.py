@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from copool.simulate.costs import Costs
-from copool.simulate.engine import Outcome
+from copool.commands.simulate.costs import Costs
+from copool.commands.simulate.engine import Outcome
 
 
 @dataclass(frozen=True, slots=True)
