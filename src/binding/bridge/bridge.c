@@ -35,10 +35,11 @@
 #include "cpython/frames.h"
 #include "cpython/object.h"
 #include "cpython/thread.h"
-#include "look/chains.h"
 #include "process/state.h"
 #include "python/thread_name.h"
-#include "raw/section.h"
+#include "strand/entry.h"
+#include "strand/park.h"
+#include "strand/thread.h"
 #include "tell/tell.h"
 
 static void
@@ -1788,39 +1789,6 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-/* Where the task has that object, in bytes from its beginning, or 0: in what
- * its type has before any attributes of Python's. */
-static size_t
-find_in(PyObject *task, PyObject *object)
-{
-    size_t size = (size_t)Py_TYPE(task)->tp_basicsize;
-
-    for (size_t at = sizeof(PyObject); at + sizeof object <= size;
-         at += sizeof object)
-        if (memcmp((char *)task + at, &object, sizeof object) == 0)
-            return at;
-    return 0;
-}
-
-/* The types of tasks whose names can be found. It is one for the whole process
- * where it is a static type, else each interpreter has one; their layout is the
- * same. */
-static PyObject *
-core_know_tasks(PyObject *module, PyObject *args)
-{
-    PyObject *task, *name;
-    size_t found;
-
-    if (!PyArg_ParseTuple(args, "OO:_know_tasks", &task, &name))
-        return NULL;
-    found = find_in(task, name);
-    if (found) {
-        chain_task_name = found;
-        section_set("task.name", found);
-    }
-    return PyBool_FromLong(found != 0);
-}
-
 /* The task is one whose name is found. */
 static PyObject *
 core_driven_by(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
@@ -1842,11 +1810,6 @@ core_driven_by(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyMethodDef functions[] = {
-    {"_know_tasks", core_know_tasks, METH_VARARGS,
-     PyDoc_STR("_know_tasks($module, task, name, /)\n--\n\n"
-               "Find where tasks of that type have their names, which are "
-               "shown in dumps;\nreturn whether that succeeded. The name is "
-               "this task's.")},
     {"_driven_by", _PyCFunction_CAST(core_driven_by), METH_FASTCALL,
      PyDoc_STR("_driven_by($module, bridge, task, /)\n--\n\n"
                "Have the task's name shown in dumps.")},

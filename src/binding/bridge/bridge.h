@@ -7,8 +7,8 @@
 #define COPOOL_BRIDGE_H
 
 #include "cpython/shown.h"
-#include "tell/label.h"
-#include "strand/outlook.h"
+#include "face/label.h"
+#include "face/outlook.h"
 #include "strand/strand.h"
 
 enum bridge_step { CALL, SEND, THROW, CLOSE };

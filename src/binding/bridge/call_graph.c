@@ -3,6 +3,7 @@
 
 #include "cpython/frames.h"
 #include "process/state.h"
+#include "python/dict.h"
 
 /* One that waits for something, both of which it steals. */
 static PyObject *

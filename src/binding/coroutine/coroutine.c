@@ -22,6 +22,8 @@
 #include "cpython/thread.h"
 #include "process/state.h"
 #include "python/thread_name.h"
+#include "strand/entry.h"
+#include "strand/thread.h"
 
 static void
 assert_consistent(const Coroutine *self)

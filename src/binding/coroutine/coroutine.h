@@ -6,8 +6,8 @@
 #ifndef COPOOL_COROUTINE_H
 #define COPOOL_COROUTINE_H
 
-#include "tell/label.h"
-#include "strand/outlook.h"
+#include "face/label.h"
+#include "face/outlook.h"
 #include "strand/strand.h"
 
 typedef struct {

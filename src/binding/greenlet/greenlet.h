@@ -24,9 +24,9 @@
 #ifndef COPOOL_GREENLET_H
 #define COPOOL_GREENLET_H
 
-#include "tell/label.h"
-#include "strand/outlook.h"
-#include "strand/strand.h"
+#include "face/label.h"
+#include "face/outlook.h"
+#include "strand/entry.h"
 
 struct greenlet;
 
@@ -72,11 +72,10 @@ struct greenlet_start {
 
 /* What a thread that uses greenlets has. */
 struct greenlet_thread {
-    struct thread_extra extra; /* must be first */
+    struct thread_extra extra; /* must be first; its trace is settrace()'s */
     PyGreenlet *main;
     PyGreenlet *current;
     PyGreenlet *origin; /* only valid during a switch: who was left */
-    PyObject *trace;    /* settrace()'s, or NULL */
     int tracing;        /* only valid during a switch: see arrive() */
     /* Only valid during a switch to a greenlet that begins when another ends.
      */

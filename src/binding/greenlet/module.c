@@ -9,6 +9,8 @@
 #include "cpython/thread.h"
 #include "greenlet/greenlet.h"
 #include "process/state.h"
+#include "python/dict.h"
+#include "strand/thread.h"
 
 /* --- functions ---------------------------------------------------------- */
 
@@ -47,8 +49,8 @@ mod_settrace(PyObject *module, PyObject *trace)
 
     if (!gt)
         return NULL;
-    before = gt->trace ? gt->trace : Py_NewRef(Py_None);
-    gt->trace = trace == Py_None ? NULL : Py_NewRef(trace);
+    before = gt->extra.trace ? gt->extra.trace : Py_NewRef(Py_None);
+    gt->extra.trace = trace == Py_None ? NULL : Py_NewRef(trace);
     return before;
 }
 
@@ -59,7 +61,7 @@ mod_gettrace(PyObject *module, PyObject *Py_UNUSED(ignored))
 
     if (!gt)
         return NULL;
-    return Py_NewRef(gt->trace ? gt->trace : Py_None);
+    return Py_NewRef(gt->extra.trace ? gt->extra.trace : Py_None);
 }
 
 static PyObject *

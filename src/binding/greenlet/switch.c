@@ -18,7 +18,9 @@
 #include "cpython/frames.h"
 #include "greenlet/greenlet.h"
 #include "python/thread_name.h"
+#include "strand/thread.h"
 #include "tell/tell.h"
+#include "tell/teller.h"
 
 PyObject *greenlet_exit, *greenlet_error;
 
@@ -93,7 +95,7 @@ thread_gone(struct thread_record *t)
     outlook_forget(t, &gt->main->pimpl->outlook);
     gt->main->pimpl->strand = NULL;
     t->greenlets = NULL;
-    Py_XDECREF(gt->trace);
+    Py_XDECREF(gt->extra.trace);
     Py_DECREF(gt->current);
     Py_DECREF(gt->main);
     PyMem_Free(gt);
@@ -263,7 +265,7 @@ finish(PyGreenlet *self)
 __attribute__((noinline, cold)) static PyObject *
 tell(struct greenlet_thread *gt, PyGreenlet *origin, PyObject *value)
 {
-    PyObject *trace = Py_NewRef(gt->trace);
+    PyObject *trace = Py_NewRef(gt->extra.trace);
     struct error error;
     bool done;
 
@@ -277,7 +279,7 @@ tell(struct greenlet_thread *gt, PyGreenlet *origin, PyObject *value)
             error_restore(&error);
         return value;
     }
-    Py_CLEAR(gt->trace);
+    Py_CLEAR(gt->extra.trace);
     if (value)
         Py_DECREF(value);
     else
@@ -301,11 +303,11 @@ arrive(struct greenlet_thread *gt, PyObject *value)
 
     gt->origin = NULL;
     tstate_set_tracing(left->thread->ts, gt->tracing);
-    if (CO_UNLIKELY(left->finished || gt->trace)) {
+    if (CO_UNLIKELY(left->finished || gt->extra.trace)) {
         litter = strand_litter(here);
         if (left->finished)
             finish(origin);
-        if (gt->trace)
+        if (gt->extra.trace)
             value = tell(gt, origin, value);
         value = strand_tidy_litter(here, litter, value);
     } else {

@@ -5,6 +5,7 @@
 #include "cpython/thread.h"
 #include "greenlet/greenlet.h"
 #include "process/state.h"
+#include "strand/thread.h"
 
 Py_ssize_t greenlet_mains;
 

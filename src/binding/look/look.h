@@ -8,6 +8,7 @@
 #include "cpython/version.h"
 
 int census_init(PyObject *module);
+int faces_init(PyObject *module);
 int dump_init(PyObject *module);
 int watch_init(PyObject *module);
 

@@ -7,12 +7,15 @@
 #include "cpython/know.h"
 #include "cpython/limits.h"
 #include "greenlet/greenlet.h"
+#include "look/layout.h"
 #include "look/look.h"
-#include "process/blocks.h"
 #include "process/overflow.h"
 #include "process/state.h"
-#include "raw/section.h"
+#include "strand/guard.h"
+#include "strand/memory.h"
+#include "strand/thread.h"
 #include "strand/thread_stack.h"
+#include "tell/profile.h"
 #include "tell/tell.h"
 
 static int
@@ -150,11 +153,14 @@ fill(PyObject *module, PyObject *at_exit)
     state->no_values = tstate_no_values();
     if (!state->no_values || add_exceptions(module, state) < 0 ||
         coroutine_init(module, state) < 0 || bridge_init(module, state) < 0 ||
-        call_graph_init(module, state) < 0 || blocks_init(module, state) < 0 ||
-        follow_init(module) < 0 || greenlet_module_init(module, state) < 0 ||
-        overflow_init(module, state) < 0 || tell_init(module) < 0 ||
-        dump_init(module) < 0 || thread_stack_init(module) < 0 ||
-        watch_init(module) < 0 || census_init(module) < 0 ||
+        call_graph_init(module, state) < 0 ||
+        blocks_init(module, sizeof(struct strand), strand_look) < 0 ||
+        profile_init(module) < 0 || greenlet_module_init(module, state) < 0 ||
+        overflow_init(module, strand_guard_report) < 0 ||
+        tell_init(module) < 0 || dump_init(module) < 0 ||
+        thread_stack_init(module) < 0 || watch_init(module) < 0 ||
+        census_init(module) < 0 || faces_init(module) < 0 ||
+        strand_memory_init(module) < 0 ||
         PyModule_AddStringConstant(module, "__version__", COPOOL_VERSION) < 0 ||
         unwind_at_exit(module, at_exit) < 0 || replace_limit_setter() < 0) {
         /* PyType_FromModuleAndSpec() may fail without saying so. */
@@ -175,7 +181,7 @@ module_exec(PyObject *module)
 
     if (!tstate_know(Py_Version, false))
         return -1;
-    section_init();
+    layout_init();
     at_exit = find_register();
     if (!at_exit)
         return -1;

@@ -6,7 +6,6 @@
 
 #include "cpython/limits.h"
 #include "process/state.h"
-#include "strand/strand.h"
 
 _Atomic(struct pool *) blocks_pool;
 
@@ -16,6 +15,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* That have loaded the module and are not at their end. */
 static unsigned interpreters;
+
+/* Called now and then by who finishes a strand. */
+static void (*look)(void);
 
 /* What was asked for; the pool may have had to lower max_blocks. */
 static struct co_pool_options wanted;
@@ -207,7 +209,7 @@ replace(struct co_pool_options *options)
         return status;
     }
     pool->options.user = tstate_budget(pool->arena.geometry.stack_size);
-    pool->look = strand_look;
+    pool->look = look;
     if (old) {
         co_pool_trim(before);
         old->pool = before;
@@ -218,6 +220,20 @@ replace(struct co_pool_options *options)
     wanted = *options;
     collect();
     return CO_OK;
+}
+
+size_t
+blocks_trim(void)
+{
+    size_t n;
+
+    acquire();
+    n = co_pool_trim(blocks_current());
+    for (struct retired *old = retired; old; old = old->next)
+        n += co_pool_trim(old->pool);
+    collect();
+    release();
+    return n;
 }
 
 static int
@@ -246,6 +262,48 @@ guard_name(int i)
     return co_guard_name((enum co_guard)i);
 }
 
+/* False with an exception set if the numbers are none that a pool can have. */
+static bool
+check_numbers(Py_ssize_t stack_size, Py_ssize_t batch, Py_ssize_t max_blocks,
+              Py_ssize_t max_idle, Py_ssize_t guard_size, PyObject *guard)
+{
+    if (stack_size < (Py_ssize_t)tstate_least_stack()) {
+        PyErr_Format(PyExc_ValueError,
+                     "a stack_size of %zd bytes is too small: CPython "
+                     "needs at least %zu",
+                     stack_size, tstate_least_stack());
+        return false;
+    }
+    if (batch < 1 || batch > 4096) {
+        PyErr_Format(PyExc_ValueError, "batch must be from 1 to 4096, not %zd",
+                     batch);
+        return false;
+    }
+    if (max_blocks < 1) {
+        PyErr_Format(PyExc_ValueError, "max_blocks must be at least 1, not %zd",
+                     max_blocks);
+        return false;
+    }
+    if (max_idle < 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "max_idle must not be negative, but is %zd", max_idle);
+        return false;
+    }
+    if (guard_size < 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "guard_size must not be negative, but is %zd", guard_size);
+        return false;
+    }
+    if (!guard_size && guard) {
+        PyErr_Format(PyExc_ValueError,
+                     "guard_size may be 0 for guard='none' only: with "
+                     "guard=%R it is the bytes of each guard",
+                     guard);
+        return false;
+    }
+    return true;
+}
+
 static PyObject *
 core_configure(PyObject *module, PyObject *args)
 {
@@ -270,31 +328,10 @@ core_configure(PyObject *module, PyObject *args)
                             "no guard %R: choose 'auto', 'madvise', "
                             "'mprotect' or 'none'",
                             PyTuple_GET_ITEM(args, 1));
-    if (stack_size < (Py_ssize_t)tstate_least_stack())
-        return PyErr_Format(PyExc_ValueError,
-                            "a stack_size of %zd bytes is too small: CPython "
-                            "needs at least %zu",
-                            stack_size, tstate_least_stack());
-    if (batch < 1 || batch > 4096)
-        return PyErr_Format(PyExc_ValueError,
-                            "batch must be from 1 to 4096, not %zd", batch);
-    if (max_blocks < 1)
-        return PyErr_Format(PyExc_ValueError,
-                            "max_blocks must be at least 1, not %zd",
-                            max_blocks);
-    if (max_idle < 0)
-        return PyErr_Format(PyExc_ValueError,
-                            "max_idle must not be negative, but is %zd",
-                            max_idle);
-    if (guard_size < 0)
-        return PyErr_Format(PyExc_ValueError,
-                            "guard_size must not be negative, but is %zd",
-                            guard_size);
-    if (!guard_size && index != CO_GUARD_NONE)
-        return PyErr_Format(PyExc_ValueError,
-                            "guard_size may be 0 for guard='none' only: with "
-                            "guard=%R it is the bytes of each guard",
-                            PyTuple_GET_ITEM(args, 1));
+    if (!check_numbers(stack_size, batch, max_blocks, max_idle, guard_size,
+                       index == CO_GUARD_NONE ? NULL
+                                              : PyTuple_GET_ITEM(args, 1)))
+        return NULL;
     acquire();
     o = wanted;
     o.policy = (enum co_policy)policy_index;
@@ -374,26 +411,6 @@ core_stats(PyObject *module, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-core_trim(PyObject *module, PyObject *Py_UNUSED(ignored))
-{
-    struct thread_record *t;
-    size_t n;
-
-    if (!thread_record_try(&t))
-        return NULL;
-    if (t)
-        strand_trim(t);
-    strand_discard_unused();
-    acquire();
-    n = co_pool_trim(blocks_current());
-    for (struct retired *old = retired; old; old = old->next)
-        n += co_pool_trim(old->pool);
-    collect();
-    release();
-    return PyLong_FromSize_t(n);
-}
-
-static PyObject *
 core_check(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     bool ok;
@@ -414,9 +431,6 @@ static PyMethodDef functions[] = {
      PyDoc_STR("What configure() was last told, as a dict.")},
     {"stats", core_stats, METH_NOARGS,
      PyDoc_STR("Counts of the pool: a dict.")},
-    {"trim", core_trim, METH_NOARGS,
-     PyDoc_STR("trim($module, /)\n--\n\n"
-               "Give idle blocks back to the system; return how many.")},
     {"check", core_check, METH_NOARGS,
      PyDoc_STR("Walk every list of the pool; whether all counts agree. Only "
                "while no other interpreter uses it.")},
@@ -458,7 +472,7 @@ count_interpreter(void)
 /* The lock is held while pools are used, so that around a fork() it is taken
  * before theirs. */
 static enum co_status
-make_first_pool(void)
+make_first_pool(size_t record_size)
 {
     static bool fork_is_safe;
     struct co_pool_options o;
@@ -471,18 +485,19 @@ make_first_pool(void)
     co_pool_options_init(&o);
     o.stack_size = tstate_default_stack();
     o.data_size = 16 * 1024; /* the size that CPython uses */
-    o.record_size = sizeof(struct strand);
+    o.record_size = record_size;
     return replace(&o);
 }
 
 int
-blocks_init(PyObject *module, struct module_state *state)
+blocks_init(PyObject *module, size_t record_size, void (*look_at_strands)(void))
 {
     enum co_status status = CO_OK;
 
     acquire();
+    look = look_at_strands;
     if (!blocks_current())
-        status = make_first_pool();
+        status = make_first_pool(record_size);
     release();
     if (status != CO_OK) {
         PyErr_SetString(PyExc_ImportError, co_status_text(status));

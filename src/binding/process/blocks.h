@@ -37,7 +37,13 @@ void *blocks_raise(struct module_state *state, struct pool *pool,
 /* To be called after a block went back to a pool other than the current one. */
 void blocks_collect(void);
 
-/* Adds its functions to the module; -1 with an exception set. */
-int blocks_init(PyObject *module, struct module_state *state);
+/* Gives what is idle back to the system; how many blocks. */
+size_t blocks_trim(void);
+
+/* Adds its functions to the module; -1 with an exception set. A strand's record
+ * has that size; the other is called now and then by who finishes a strand, in
+ * its thread. */
+int blocks_init(PyObject *module, size_t record_size,
+                void (*look_at_strands)(void));
 
 #endif

@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "process/state.h"
 
+#include "python/dict.h"
+
 static const char key[] = "copool._core";
-
-PyObject *
-dict_find(PyObject *dict, const char *name)
-{
-    PyObject *string = PyUnicode_FromString(name);
-    PyObject *found = string ? PyDict_GetItemWithError(dict, string) : NULL;
-
-    Py_XDECREF(string);
-    return found;
-}
 
 PyObject *
 state_module(void)

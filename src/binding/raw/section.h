@@ -11,8 +11,8 @@
  *      struct entry     "strand.face", 520
  *      ...
  */
-#ifndef COPOOL_SECTION_H
-#define COPOOL_SECTION_H
+#ifndef COPOOL_RAW_SECTION_H
+#define COPOOL_RAW_SECTION_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,8 +38,10 @@ bool section_find(const char *name, uint64_t *value);
 /* Gives it another one. */
 void section_set(const char *name, uint64_t value);
 
-/* Fills it in: for the import of the module. Called with a GIL; those who read
- * it see either nothing or all. */
-void section_init(void);
+/* Where the first entry goes. False if the table is filled in. */
+bool section_begin(struct entries *entries);
+
+/* It is: those who read it see either nothing or all. */
+void section_publish(const struct entries *entries);
 
 #endif

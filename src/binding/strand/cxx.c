@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "loads.h"
-#include "strand/strand.h"
 
 /* Where a runtime of C++ says where the current thread's words are. */
 typedef struct cxx_words *get_globals(void);

@@ -13,35 +13,7 @@
 #ifndef COPOOL_CXX_H
 #define COPOOL_CXX_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "os.h"
-
-struct strand;
-struct thread_record;
-
-/* As in the Itanium C++ ABI. */
-struct cxx_words {
-    void *caught; /* the innermost; it leads to the others */
-    unsigned uncaught;
-};
-
-/* A part of a thread record. */
-struct cxx_thread {
-    /* Eight bytes: while they are all zero a switch has nothing to do here.
-     * They tell of a load while no runtime is known. Then they lie in the
-     * thread's words, from the third byte on, so that one comparison looks at
-     * both: no exception lies in the lowest 64 KiB of memory, and there are
-     * never 65,536 on their way. */
-    const void *watched;
-    struct cxx_words *words; /* NULL while it is not known where they are */
-    uint64_t loads;          /* loads_count() at the last look */
-    bool wanders;        /* the thread state has been used in several threads */
-    _Atomic(bool) looks; /* at what it shares with threads of other
-                            interpreters */
-};
+#include "strand/record.h"
 
 /* For a new record. */
 void cxx_start(struct thread_record *t);
@@ -51,15 +23,6 @@ void cxx_adopt(struct thread_record *t);
 
 /* A record that is not used any more. */
 void cxx_end(struct thread_record *t);
-
-typedef uint64_t cxx_unaligned __attribute__((aligned(1), may_alias));
-
-/* Whether cxx_leave() must be called before the running strand is left. */
-static inline bool
-cxx_is_due(const struct cxx_thread *cxx)
-{
-    return CO_UNLIKELY(*(const volatile cxx_unaligned *)cxx->watched != 0);
-}
 
 /* Keeps the thread's words in the strand, if it has any, and clears them. Runs
  * no Python code. */

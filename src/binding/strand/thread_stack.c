@@ -34,7 +34,8 @@
 #include "cpython/limits.h"
 #include "cpython/object.h"
 #include "process/state.h"
-#include "strand/strand.h"
+#include "strand/entry.h"
+#include "strand/thread.h"
 
 /* Calls the first of the arguments with the others. */
 static void *

@@ -10,20 +10,10 @@
  *
  * Thread rule: all functions need the GIL and are for the current thread.
  */
-#ifndef COPOOL_FOLLOW_H
-#define COPOOL_FOLLOW_H
+#ifndef COPOOL_TELL_FOLLOW_H
+#define COPOOL_TELL_FOLLOW_H
 
-#include "strand/strand.h"
-
-/* A part of struct teller. */
-struct followers {
-    PyObject *memray;     /* its function to be told by, or NULL */
-    PyObject *place;      /* whose calls it has, see follow.c, or NULL */
-    PyObject *own_place;  /* the thread's own chain's */
-    Py_tracefunc profile; /* by which it was noticed */
-    PyObject *profiler;   /* profile()'s function to be told by, or NULL */
-    PyObject *relayed;    /* what it has called at events, a tuple, or NULL */
-};
+#include "tell/teller.h"
 
 /* Tells them. Runs Python code; keeps a set exception. */
 void follow_tell(struct strand *here, const char *event, PyObject *origin,
@@ -32,7 +22,7 @@ void follow_tell(struct strand *here, const char *event, PyObject *origin,
 /* They are told no more. May run Python code. */
 void follow_end(struct followers *followers);
 
-/* Adds its types and functions to the module; -1 with an exception set. */
-int follow_init(PyObject *module);
+/* Notices one that has begun. Runs no Python code. */
+void follow_look_for_tools(struct thread_record *t);
 
 #endif

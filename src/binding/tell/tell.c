@@ -2,15 +2,11 @@
 #include "tell/tell.h"
 
 #include "process/state.h"
-
-enum {
-    TRACE = 1, /* teller->trace is called */
-    TIMES = 2, /* strand->since is set */
-    HANG = 4,  /* greenlets' frames are followed by those of who was left */
-    FOLLOWERS = 8,
-};
-
-bool tell_hangs_greenlets;
+#include "strand/entry.h"
+#include "strand/hooks.h"
+#include "strand/thread.h"
+#include "tell/coverage.h"
+#include "tell/follow.h"
 
 /* --- at a switch -------------------------------------------------------- */
 
@@ -53,8 +49,8 @@ hang_greenlet(const struct strand *left, struct strand *here)
 }
 
 /* Who was left is there still: it is released after this, if it has ended. */
-void
-tell_arrived(struct strand *here)
+static void
+arrived(struct strand *here)
 {
     struct teller *teller = here->thread->teller;
     struct strand *left;
@@ -68,12 +64,12 @@ tell_arrived(struct strand *here)
     face = teller->face;
     teller->last = here;
     teller->face = here->face;
-    if (teller->what & HANG)
+    if (teller->what & TELL_HANG)
         hang_greenlet(left, here);
-    if (teller->what & TIMES)
+    if (teller->what & TELL_TIMES)
         left->since = os_monotonic();
-    if (!(teller->what & FOLLOWERS) &&
-        (!(teller->what & TRACE) || teller->telling))
+    if (!(teller->what & TELL_FOLLOWERS) &&
+        (!(teller->what & TELL_TRACE) || teller->telling))
         return;
     if (here->face || here == &here->thread->own)
         leave_to_tell(here, face); /* else it was parked and must end */
@@ -85,21 +81,7 @@ tell_begins(struct strand *here)
     if (!here->thread->teller->what)
         return;
     here->slice.rest |= TSTATE_REST_TOLD;
-    tell_arrived(here);
-}
-
-bool
-tell_call(PyObject *callback, const char *event, PyObject *origin,
-          PyObject *target)
-{
-    PyThreadState *ts = tstate_get();
-    PyObject *result;
-
-    PyThreadState_EnterTracing(ts);
-    result = PyObject_CallFunction(callback, "s(OO)", event, origin, target);
-    PyThreadState_LeaveTracing(ts);
-    Py_XDECREF(result);
-    return result != NULL;
+    arrived(here);
 }
 
 /* The value is not changed but for an exception of the callback's. */
@@ -118,7 +100,7 @@ call_trace(struct teller *teller, PyObject *from, PyObject *target,
     teller->telling = false;
     if (!done) {
         if (teller->trace == trace) {
-            teller->what &= ~(unsigned)TRACE;
+            teller->what &= ~(unsigned)TELL_TRACE;
             Py_CLEAR(teller->trace);
         }
         if (value)
@@ -133,8 +115,8 @@ call_trace(struct teller *teller, PyObject *from, PyObject *target,
     return value;
 }
 
-PyObject *
-tell_now(struct strand *here, PyObject *value)
+static PyObject *
+tidy(struct strand *here, PyObject *value)
 {
     struct teller *teller = here->thread->teller;
     PyObject *from = here->told_from, *target;
@@ -144,7 +126,7 @@ tell_now(struct strand *here, PyObject *value)
         return value;
     here->slice.rest &= ~(unsigned)TSTATE_REST_UNTOLD;
     target = Py_NewRef(here->face ? here->face : Py_None);
-    if (teller->what & FOLLOWERS)
+    if (teller->what & TELL_FOLLOWERS)
         follow_tell(here, value ? "switch" : "throw", from, target);
     if (teller->trace && !teller->telling)
         value = call_trace(teller, from, target, value);
@@ -155,92 +137,8 @@ tell_now(struct strand *here, PyObject *value)
     return value;
 }
 
-/* --- on and off --------------------------------------------------------- */
-
 static void
-mark(struct strand *list)
-{
-    for (; list; list = list->next)
-        list->slice.rest |= TSTATE_REST_TOLD;
-}
-
-bool
-tell_make(struct thread_record *t)
-{
-    if (!t->teller)
-        t->teller = PyMem_Calloc(1, sizeof *t->teller);
-    return t->teller != NULL;
-}
-
-/* The marks go when they are seen and there is nothing to tell. */
-static bool
-begin(struct thread_record *t, unsigned what)
-{
-    struct teller *teller;
-
-    if (!tell_make(t))
-        return false;
-    teller = t->teller;
-    if (!teller->what) {
-        teller->last = t->current;
-        teller->face = t->current->face;
-        t->own.slice.rest |= TSTATE_REST_TOLD;
-        mark(t->started);
-        mark(t->passed);
-    }
-    teller->what |= what;
-    t->entry = strand_main_told;
-    return true;
-}
-
-static void
-end(struct thread_record *t, unsigned what)
-{
-    if (!t->teller)
-        return;
-    t->teller->what &= ~what;
-    if (!t->teller->what)
-        t->entry = strand_main;
-}
-
-static void
-forget_times(struct strand *list)
-{
-    for (; list; list = list->next)
-        list->since = 0;
-}
-
-void
-tell_times(struct thread_record *t)
-{
-    if (t->teller && t->teller->what & TIMES)
-        return;
-    forget_times(t->started);
-    forget_times(t->passed);
-    (void)begin(t, TIMES);
-}
-
-bool
-tell_followers(struct thread_record *t)
-{
-    return begin(t, FOLLOWERS);
-}
-
-void
-tell_followers_no_more(struct thread_record *t)
-{
-    end(t, FOLLOWERS);
-}
-
-void
-tell_callers(struct thread_record *t)
-{
-    if (tell_hangs_greenlets)
-        (void)begin(t, HANG);
-}
-
-void
-tell_gone(struct thread_record *t)
+thread_gone(struct thread_record *t)
 {
     struct teller *teller = t->teller;
 
@@ -252,6 +150,37 @@ tell_gone(struct thread_record *t)
     follow_end(&teller->followers);
     PyMem_Free(teller);
 }
+
+static void
+thread_made(struct thread_record *t)
+{
+    if (t->state->notes_times)
+        tell_times(t);
+    tell_callers(t);
+}
+
+static void
+begins_followed(struct strand *s)
+{
+    const struct teller *teller = s->thread->teller;
+
+    if (teller && teller->what) /* since it was about to be entered */
+        s->slice.rest |= TSTATE_REST_TOLD;
+    if (tstate_is_traced(s->thread->ts))
+        tstate_begin_trace(s->thread->ts);
+}
+
+static const struct strand_hooks hooks = {
+    .thread_made = thread_made,
+    .thread_gone = thread_gone,
+    .begins = tell_begins,
+    .arrived = arrived,
+    .tidy = tidy,
+    .look_for_tools = follow_look_for_tools,
+    .leaves_traced = coverage_leaves,
+    .arrives_traced = coverage_arrives,
+    .begins_followed = begins_followed,
+};
 
 /* --- functions of the module -------------------------------------------- */
 
@@ -268,8 +197,8 @@ core_settrace(PyObject *module, PyObject *trace)
                             "settrace() needs a callable or None, not %.200s",
                             Py_TYPE(trace)->tp_name);
     if (trace == Py_None)
-        end(t, TRACE);
-    else if (!begin(t, TRACE))
+        tell_end(t, TELL_TRACE);
+    else if (!tell_begin(t, TELL_TRACE))
         return PyErr_NoMemory();
     if (!t->teller)
         Py_RETURN_NONE;
@@ -302,7 +231,7 @@ set_everywhere(void (*set)(struct thread_record *), unsigned what, bool on)
         if (on)
             set(t);
         else
-            end(t, what);
+            tell_end(t, what);
     }
 }
 
@@ -318,7 +247,7 @@ core_note(PyObject *module, PyObject *args)
         strand_keep_faces(!makers);
     state->notes_makers = makers;
     if (state->notes_times != times)
-        set_everywhere(tell_times, TIMES, times);
+        set_everywhere(tell_times, TELL_TIMES, times);
     state->notes_times = times;
     Py_RETURN_NONE;
 }
@@ -331,7 +260,7 @@ core_hang_greenlets(PyObject *module, PyObject *flag)
     if (on < 0)
         return NULL;
     tell_hangs_greenlets = on;
-    set_everywhere(tell_callers, HANG, on);
+    set_everywhere(tell_callers, TELL_HANG, on);
     Py_RETURN_NONE;
 }
 
@@ -363,5 +292,6 @@ static PyMethodDef functions[] = {
 int
 tell_init(PyObject *module)
 {
+    strand_hooks = &hooks;
     return PyModule_AddFunctions(module, functions);
 }

@@ -29,6 +29,7 @@
 #include "greenlet/greenlet.h"
 #include "look/look.h"
 #include "process/state.h"
+#include "python/dict.h"
 
 enum {
     SECOND = 1000 * 1000 * 1000,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "tell/label.h"
+#include "face/label.h"
 
-#include "process/state.h"
+#include "python/dict.h"
 
 /* Whether the frame is one of those that stand between a task and whoever
  * wanted it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "strand/outlook.h"
+#include "face/outlook.h"
 
 void
 outlook_learn(struct outlook *before, const struct outlook *outlook,
