@@ -36,7 +36,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench bench-serve test lint types docs docs-links clean instructions instructions-gevent \
-	debug debug-quick \
+	release-check debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
@@ -54,6 +54,7 @@ help:
 	@echo 'make dropin       run 3,000 random programs on greenlet and on copool, side by side'
 	@echo 'make lint         check the style and the types'
 	@echo 'make docs         build the site, in build/docs/html'
+	@echo 'make release-check  build and look at what a release consists of'
 	@echo 'make ci           all of it, and more, with every Python found'
 	@echo 'make clean        remove what the others made'
 	@echo
@@ -130,6 +131,11 @@ test-models:
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
+
+# What is looked at before a release: .ci/release.py has the list. ARGS=--final is for
+# the release itself; what else is in ARGS goes to pytest.
+release-check: $(VENV)/.empty
+	@$(PYTHON) .ci/release.py build/release $(ARGS)
 
 # A million coroutines, ten thousand threads: gigabytes and minutes.
 test-scale: $(VENV)/.test test-core
