@@ -144,13 +144,14 @@ test-scale: $(VENV)/.test test-core
 		crowds_of_threads_reuse_what_dead_ones_left
 	@$(RUN) python -m pytest -m scale --durations=0 $(ARGS)
 
-# Once more with an allocator that poisons memory, and with assertions on.
+# Once more with an allocator that poisons memory, and with assertions on; without what
+# is about times and what starts programs for minutes.
+AS_FAST := copool/commands/bench/test_bench.py copool/commands/demo tools/test_stress.py \
+	tools/test_dropin.py
 debug: $(VENV)-debug/.copool
 	@echo 'copool: running the tests with assertions and a debug allocator, Python $(VERSION)'
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site PYTHONMALLOC=debug \
-		python -X dev -m pytest --ignore=tests/python/test_bench.py \
-		--ignore=tests/python/test_demo.py --ignore=tests/python/test_stress.py \
-		--ignore=tests/python/test_dropin.py $(ARGS)
+		python -X dev -m pytest $(AS_FAST:%=--ignore=tests/%) $(ARGS)
 
 # Random programs, for a set time: new ones each time, or from a seed as in
 # ARGS='--seed 7'; stress-debug is with assertions and a debug allocator.
@@ -162,7 +163,7 @@ stress-debug: $(VENV)-debug/.copool
 	@$(RUN) PYTHONPATH=$(CURDIR)/$(VENV)-debug/site \
 		python -X dev tests/stress --seconds $(SECONDS) --malloc debug $(ARGS)
 
-# Random programs over greenlet's API, the same ones each time; tests/python has the
+# Random programs over greenlet's API, the same ones each time; tests/tools has the
 # first few hundred. ARGS='--seed 9000 --count 100' takes others.
 dropin: $(VENV)/.test
 	@$(RUN) python tests/dropin $(ARGS)
@@ -188,7 +189,7 @@ test-jit: $(VENV)/.test
 
 # Memory and system calls that are refused, at every point of every program.
 refusals: $(VENV)/.test
-	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/isolated/test_refusals.py $(ARGS)
+	@$(RUN) COPOOL_EVERY_REFUSAL=1 python -m pytest tests/binding/process/test_refusals.py $(ARGS)
 
 # Other projects' tests and servers, in an environment of their own.
 compat compat-quick: $(COMPAT)/.copool
@@ -208,15 +209,12 @@ stdlib stdlib-quick: $(VENV)/.demo
 	@echo "copool: running CPython's own tests inside of coroutines, with Python $(VERSION)"
 	@$(RUN) python tests/stdlib $(if $(filter %-quick,$@),--quick) $(ARGS)
 
-# With the garbage collector at every allocation: what tests of starting,
-# benchmarking and depth are about is not garbage. These are the slow ones, too.
-SLOW := bench cli compat demo docs dropin example install libraries package run sqlalchemy \
-	stdlib stress
+# With the garbage collector at every allocation, which what recursion's room is about
+# does without.
 test-gc: $(VENV)/.test
 	@echo 'copool: running the tests with a collection at every allocation, Python $(VERSION)'
 	@$(RUN) python -m pytest --collect-always \
-		$(SLOW:%=--ignore-glob='*_%*.py') --ignore-glob='*_room.py' \
-		$(or $(ARGS),tests/python)
+		--ignore=tests/binding/strand/test_room.py $(or $(ARGS),$(QUICK))
 
 instructions: $(VENV)/.test
 	@echo 'copool: counting instructions with Python $(VERSION)'
@@ -236,9 +234,9 @@ FOUND = $(shell for python in $(PYTHONS) $$HOME/.pyenv/versions/3.1[1-5].*/bin/p
 # Every test with the newest of them; with the others all but those of programs
 # around the library, which are a third of the time. Their processes are looked at
 # by the newest.
-AROUND := bench demo example stress
+AROUND := copool/commands/bench copool/commands/demo examples tools/test_stress.py
 TEST_FOUND = $(foreach python,$(OLDER),"test PYTHON=$(python) \
-	WITHOUT=\"$(AROUND:%=--ignore-glob='*_%*.py')\"") \
+	WITHOUT='$(AROUND:%=--ignore=tests/%)'") \
 	"test $(NEWEST) COPOOL_OTHER_PYTHONS='$(foreach python,$(OLDER), \
 	$(CURDIR)/.venv/$(shell $(python) -c '$(PRINT_VERSION)')/bin/python)'"
 
@@ -286,12 +284,15 @@ for-test: $(VENV)/.test
 for-debug: $(VENV)-debug/.copool
 for-compat: $(COMPAT)/.copool
 
-# Chains, threads and the end are what assertions and debug builds are for.
-QUICK = tests/python $(SLOW:%=--ignore-glob='*_%*.py')
-debug-quick: ARGS = $(QUICK) tests/isolated/test_switches.py \
-	tests/isolated/test_threads_end.py tests/isolated/test_greenlet_end.py
-debug-untimed: ARGS = $(QUICK) tests/isolated \
-	--ignore=tests/isolated/test_interpreters.py --ignore=tests/isolated/test_scale.py
+# What the extension module does. Chains, threads and the end are what assertions and
+# debug builds are for.
+MODULE := tests/binding tests/copool/aio/test_aio_loop.py
+QUICK = $(MODULE) -m 'not scale and not isolated'
+debug-quick: ARGS = $(MODULE) -m 'not scale and (asserted or not isolated)'
+debug-untimed: ARGS = $(MODULE) tests/copool/aio/test_asyncio_tools.py \
+	tests/copool/commands/gdb tests/copool/commands/outside tests/docs/test_debugging_page.py \
+	--ignore=tests/binding/process/test_interpreters.py \
+	--ignore=tests/binding/process/test_scale.py
 test-jit-quick test-wheel-quick: ARGS = $(QUICK)
 debug-quick debug-untimed: debug
 test-jit-quick test-wheel-quick: test-%-quick: test-%

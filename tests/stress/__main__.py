@@ -12,12 +12,12 @@ operations out and running what is left, again and again (shrink.py); the smalle
 printed as a command that runs it. The same seed gives the same program; what threads
 and the collector make of it may differ from run to run.
 
-hypothesis makes and shrinks programs of this kind too, and tests/python/test_model.py
-uses it for one thread and one face. Here it would have to do without its strength: a
-step of its state machines is drawn while the one before has been done in the same
-process, and a crash takes it along. With whole programs sent to children nothing
-is left of it but the shrinking, which are forty lines for a list of which every part is
-a program; and a run for a set time, by seeds, is not what it is made for.
+hypothesis makes and shrinks programs of this kind too, and test_model.py, of the type
+`Coroutine`, uses it for one thread and one face. Here it would have to do without its
+strength: a step of its state machines is drawn while the one before has been done in
+the same process, and a crash takes it along. With whole programs sent to children
+nothing is left of it but the shrinking, which are forty lines for a list of which every
+part is a program; and a run for a set time, by seeds, is not what it is made for.
 """
 
 import argparse
