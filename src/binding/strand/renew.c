@@ -3,6 +3,7 @@
  * Code that tools have changed while chains were suspended in it.
  */
 #include "strand/hooks.h"
+
 #include "strand/strand.h"
 
 /* At each switch, so that who has many suspended does not wait for all of them
