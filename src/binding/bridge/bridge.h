@@ -1,10 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * The layout of a copool.aio.Bridge, for bridge.c, which has all that it does,
- * and for those who read it from outside (section.c).
+ * The awaitable face of a strand: a Bridge is what `await` drives, like a
+ * coroutine of an `async def`, and its chain of calls is suspended by await_()
+ * at any depth. There are two kinds: one calls a function, one drives another
+ * coroutine, below which await_() then works.
+ *
+ * Its strand does one step: the call, or what is between two plain awaits of
+ * the coroutine that it drives. Strands are parked between steps, so that only
+ * chains that wait in await_() occupy one.
+ *
+ *      state      strand  top
+ *      CREATED    NULL    NULL
+ *      ENTERED    yes     NULL  a step is running, or waits for what it entered
+ *      SUSPENDED  yes     yes   in await_(), called on the strand `top`
+ *      SUSPENDED  NULL    NULL  in a plain await of the coroutine it drives
+ *      FINISHED   NULL    NULL
+ *
+ * `top` is its own strand, or that of a Coroutine which the step has entered.
+ * While a step gets its strand, the state is ENTERED already.
+ *
+ * Like the coroutine of an `async def`, a step runs in the context of whoever
+ * drives it, sees the exception which that is handling, and its frames are
+ * followed by the driver's.
+ *
+ * Thread rule: the GIL; while it has a strand a Bridge belongs to its thread.
  */
-#ifndef COPOOL_BRIDGE_H
-#define COPOOL_BRIDGE_H
+#ifndef COPOOL_BRIDGE_BRIDGE_H
+#define COPOOL_BRIDGE_BRIDGE_H
 
 #include "cpython/shown.h"
 #include "face/label.h"
@@ -48,7 +70,24 @@ typedef struct bridge {
 
 TSTATE_ASSERT_SHOWN(Bridge, shown, ended);
 
-/* Adds the type and its functions to the module; -1 with an exception set. */
+static inline void
+bridge_assert_consistent(const Bridge *self)
+{
+    (void)self;
+    CO_ASSERT(!self->strand || self->state == ENTERED ||
+              self->state == SUSPENDED);
+    CO_ASSERT((self->top != NULL) ==
+              (self->strand != NULL && self->state == SUSPENDED));
+    CO_ASSERT(!self->strand || self->strand->face == (PyObject *)self);
+    CO_ASSERT(!self->strand ||
+              (self->strand->caller != NULL) == (self->state == ENTERED));
+}
+
+/* Adds await_() and what goes with it to the module; -1 with an exception set.
+ */
+int bridge_await_init(PyObject *module);
+
+/* Adds the type and its functions, those too; -1 with an exception set. */
 int bridge_init(PyObject *module, struct module_state *state);
 
 #endif

@@ -309,7 +309,8 @@ coroutine_dealloc(PyObject *op)
     Py_CLEAR(self->context);
     if (CO_UNLIKELY(self->label != NULL))
         label_free(&self->label);
-    face_free(t ? &t->free_coroutines : NULL, op, self->finalized);
+    if (!t || !face_keep(&t->free_coroutines, op, self->finalized))
+        face_free(op);
 }
 
 /* --- functions of the module -------------------------------------------- */

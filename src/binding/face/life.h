@@ -41,15 +41,19 @@ face_untrack(PyObject *face, const PyObject *weakrefs,
         PyObject_ClearWeakRefs(face);
 }
 
-/* What comes after that: the thread keeps it in the list, which may be NULL, or
- * it is freed. */
+/* What comes after that: the thread keeps it, or else it is freed. */
+static inline bool
+face_keep(struct free_faces *list, PyObject *face, bool finalized)
+{
+    return list->type == Py_TYPE(face) && !finalized &&
+           free_faces_keep(list, face);
+}
+
 static inline void
-face_free(struct free_faces *list, PyObject *face, bool finalized)
+face_free(PyObject *face)
 {
     PyTypeObject *type = Py_TYPE(face);
 
-    if (list && list->type == type && !finalized && free_faces_keep(list, face))
-        return;
     PyObject_GC_Del(face);
     Py_DECREF(type);
 }

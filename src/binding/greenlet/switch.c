@@ -16,7 +16,6 @@
  * might is done before (resolve, successor) or after (arrive).
  */
 #include "cpython/frames.h"
-
 #include "greenlet/greenlet.h"
 #include "python/thread_name.h"
 #include "strand/thread.h"

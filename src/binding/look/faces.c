@@ -5,7 +5,6 @@
  * Thread rule: all functions need the GIL.
  */
 #include "bridge/bridge.h"
-
 #include "coroutine/coroutine.h"
 #include "greenlet/greenlet.h"
 #include "look/chains.h"

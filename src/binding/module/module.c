@@ -3,7 +3,6 @@
  * The extension module copool._core: its exceptions and its life.
  */
 #include "bridge/call_graph.h"
-
 #include "coroutine/coroutine.h"
 #include "cpython/know.h"
 #include "cpython/limits.h"

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+#include "strand/hooks.h"
+
+const struct strand_hooks *strand_hooks;
