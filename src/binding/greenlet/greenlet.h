@@ -2,8 +2,9 @@
  *
  * The symmetric face of a strand, with the interface and the behaviour of the
  * type greenlet of the package of that name: whoever is switched to goes on,
- * and who ends goes on in its parent. type.c has the type,
- * switch.c what moves control, module.c the functions and the C API.
+ * and who ends goes on in its parent. switch.c
+ * moves control, type.c has the rest of the type, module.c the functions and
+ * api.c the C API.
  *
  *      state      started  strand
  *      pending    no       NULL
@@ -21,12 +22,12 @@
  * parents. The type is static, since extension modules are built against its
  * layout, and therefore for the main interpreter only.
  */
-#ifndef COPOOL_GREENLET_H
-#define COPOOL_GREENLET_H
+#ifndef COPOOL_GREENLET_GREENLET_H
+#define COPOOL_GREENLET_GREENLET_H
 
 #include "face/label.h"
 #include "face/outlook.h"
-#include "strand/entry.h"
+#include "strand/record.h"
 
 struct greenlet;
 
@@ -61,27 +62,7 @@ struct greenlet {
                      * to it; until it is deallocated, which is next */
 };
 
-/* What a new greenlet needs to begin. Only valid until it has. */
-struct greenlet_start {
-    PyGreenlet *greenlet;
-    PyObject *run; /* owned */
-    struct strand_args args;
-    PyObject *value; /* owned: what args refers to, or NULL */
-    bool thrown;     /* nothing is called; the thread's error is raised */
-};
-
-/* What a thread that uses greenlets has. */
-struct greenlet_thread {
-    struct thread_extra extra; /* must be first; its trace is settrace()'s */
-    PyGreenlet *main;
-    PyGreenlet *current;
-    PyGreenlet *origin; /* only valid during a switch: who was left */
-    int tracing;        /* only valid during a switch: see arrive() */
-    /* Only valid during a switch to a greenlet that begins when another ends.
-     */
-    struct greenlet_start start;
-};
-
+/* Its slots are filled in by type.c. */
 extern PyTypeObject greenlet_type;
 
 /* GreenletExit and error, of the main interpreter. */
@@ -102,44 +83,30 @@ greenlet_is_active(const PyGreenlet *self)
     return self->pimpl->strand != NULL;
 }
 
+/* Whether `self` is among the parents of `other`. */
+static inline bool
+greenlet_is_ancestor(const PyGreenlet *self, const PyGreenlet *other)
+{
+    while (other && other != self)
+        other = other->pimpl->parent;
+    return other != NULL;
+}
+
 /* A pending greenlet without a parent; NULL with an exception set. */
 PyGreenlet *greenlet_alloc(PyTypeObject *type);
 
-struct greenlet_thread *greenlet_thread_make(struct thread_record *t);
-
-/* What the thread has for greenlets, made if need be. NULL with an exception
- * set: there is no memory, or the interpreter is shutting down. */
-static inline struct greenlet_thread *
-greenlet_thread_get(struct thread_record *t)
+static inline void
+greenlet_assert_consistent(const PyGreenlet *self)
 {
-    if (CO_LIKELY(t->greenlets != NULL))
-        return (struct greenlet_thread *)t->greenlets;
-    return greenlet_thread_make(t);
+    const struct greenlet *g = self->pimpl;
+
+    (void)g;
+    CO_ASSERT(g->started || !g->strand);
+    CO_ASSERT(!g->strand || g->is_main ||
+              g->strand->face == (const PyObject *)self);
+    CO_ASSERT(!g->strand || !g->context);
+    CO_ASSERT(!g->is_main || (!g->parent && !g->run));
 }
-
-/* Of an active greenlet: whether control is in it or a coroutine of its. */
-static inline bool
-greenlet_is_current(const PyGreenlet *self)
-{
-    const struct thread_extra *extra = self->pimpl->strand->thread->greenlets;
-
-    return ((const struct greenlet_thread *)extra)->current == self;
-}
-
-/* The thread that the greenlet belongs to; NULL when that has ended. */
-struct thread_record *greenlet_home(const PyGreenlet *self);
-
-/* switch(): in the greenlet or, if it is dead, in the first of its parents that
- * is not, go on with the arguments or start. The value that the switch back
- * passes, as a new reference, or NULL with an exception set. */
-PyObject *greenlet_switch_to(PyGreenlet *self, const struct strand_args *args);
-
-/* throw(): the same with the exception that is set. */
-PyObject *greenlet_throw_into(PyGreenlet *self);
-
-int greenlet_set_parent(PyGreenlet *self, PyObject *parent);
-
-extern const struct face_ops greenlet_ops;
 
 /* Adds what makes the module greenlet._greenlet to the module; -1 with an
  * exception set. */

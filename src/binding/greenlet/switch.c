@@ -15,124 +15,13 @@
  * Until control has arrived nothing may run Python code, so everything that
  * might is done before (resolve, successor) or after (arrive).
  */
+#include "greenlet/switch.h"
+
 #include "cpython/frames.h"
-#include "greenlet/greenlet.h"
-#include "python/thread_name.h"
-#include "strand/thread.h"
+#include "greenlet/error.h"
+#include "python/args.h"
 #include "tell/tell.h"
 #include "tell/teller.h"
-
-PyObject *greenlet_exit, *greenlet_error;
-
-/* --- errors ------------------------------------------------------------- */
-
-/* For a greenlet whose thread is no more. What to do is said in a note: the
- * text is one that programs compare with. */
-static void
-raise_exited(PyGreenlet *self)
-{
-    struct error error;
-    PyObject *done;
-
-    PyErr_SetString(greenlet_error, "cannot switch to a different thread "
-                                    "(which happens to have exited)");
-    error_take(&error);
-    PyErr_NormalizeException(&error.type, &error.value, &error.traceback);
-    done = PyObject_CallMethod(
-        error.value, "add_note", "N",
-        PyUnicode_FromFormat("%R belongs to a thread that has ended, and so "
-                             "have the greenlets that were suspended in it; "
-                             "make a new one in the thread that is to run it",
-                             self));
-    Py_XDECREF(done);
-    if (done)
-        error_restore(&error);
-    else
-        error_drop(&error);
-}
-
-static void
-raise_foreign(struct thread_record *t, PyGreenlet *self,
-              struct thread_record *home)
-{
-    PyObject *owner = thread_name(home->ident);
-    PyObject *here = owner ? thread_name(t->ident) : NULL;
-    struct greenlet_thread *mine = here ? greenlet_thread_get(t) : NULL;
-    struct greenlet_thread *theirs = mine ? greenlet_thread_get(home) : NULL;
-
-    if (theirs)
-        PyErr_Format(greenlet_error,
-                     "Cannot switch to a different thread\n"
-                     "\tCurrent:  %R\n\tExpected: %R\n"
-                     "%R belongs to thread %U and this is thread %U. A "
-                     "greenlet runs in one thread only: pass what it needs "
-                     "through a queue to its own thread and switch there "
-                     "(with gevent: hub.loop.run_callback_threadsafe())",
-                     mine->current, theirs->main, self, owner, here);
-    Py_XDECREF(owner);
-    Py_XDECREF(here);
-}
-
-/* While on_thread_stack() has the thread's stack. */
-static void
-raise_occupied(PyGreenlet *self)
-{
-    PyErr_Format(greenlet_error,
-                 "cannot switch to %R: what runs here was called by "
-                 "copool.on_thread_stack() on the thread's own stack, which "
-                 "the other greenlet may need; switch when that has returned, "
-                 "or to greenlets that have begun in it",
-                 self);
-}
-
-/* --- threads ------------------------------------------------------------ */
-
-static void
-thread_gone(struct thread_record *t)
-{
-    struct greenlet_thread *gt = (struct greenlet_thread *)t->greenlets;
-
-    outlook_forget(t, &gt->main->pimpl->outlook);
-    gt->main->pimpl->strand = NULL;
-    t->greenlets = NULL;
-    Py_XDECREF(gt->extra.trace);
-    Py_DECREF(gt->current);
-    Py_DECREF(gt->main);
-    PyMem_Free(gt);
-}
-
-struct greenlet_thread *
-greenlet_thread_make(struct thread_record *t)
-{
-    struct greenlet_thread *gt = PyMem_Calloc(1, sizeof *gt);
-    PyGreenlet *main;
-
-    if (!gt)
-        return (struct greenlet_thread *)PyErr_NoMemory();
-    main = greenlet_alloc(&greenlet_type);
-    if (!main || t->greenlets) {
-        /* In the latter case a finalizer, run by the collector, was faster. */
-        Py_XDECREF(main);
-        PyMem_Free(gt);
-        return (struct greenlet_thread *)t->greenlets;
-    }
-    main->pimpl->strand = &t->own;
-    main->pimpl->started = main->pimpl->is_main = true;
-    greenlet_mains++;
-    gt->main = main;
-    gt->current = (PyGreenlet *)Py_NewRef(main);
-    gt->extra.gone = thread_gone;
-    t->greenlets = &gt->extra;
-    return gt;
-}
-
-struct thread_record *
-greenlet_home(const PyGreenlet *self)
-{
-    while (self && !greenlet_is_active(self))
-        self = self->pimpl->parent;
-    return self ? self->pimpl->strand->thread : NULL;
-}
 
 /* --- values ------------------------------------------------------------- */
 
@@ -146,19 +35,11 @@ pack(const struct strand_args *a)
 
     if (n == 1 && !a->names)
         return Py_NewRef(a->args[0]);
-    tuple = PyTuple_New(n);
-    if (!tuple)
+    if (!args_pack(a->args, n, a->names, &tuple, &dict))
         return NULL;
-    for (Py_ssize_t i = 0; i < n; i++)
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(a->args[i]));
-    if (!a->names)
+    if (!dict)
         return tuple;
-    dict = PyDict_New();
-    for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(a->names); i++)
-        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(a->names, i),
-                           a->args[n + i]) < 0)
-            Py_CLEAR(dict);
-    if (dict && n)
+    if (n)
         return Py_BuildValue("NN", tuple, dict);
     Py_DECREF(tuple);
     return dict;
@@ -329,7 +210,7 @@ stack_end(const struct strand_args *args)
 
 /* Goes on in `to`, which is active and of this thread. Steals both references;
  * a NULL value passes on t->error. Inlined for the return predictor: see
- * strand.h. */
+ * strand/strand.h. */
 __attribute__((always_inline)) static inline PyObject *
 go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
       PyObject *value, PyObject *const *stack_end)
@@ -388,9 +269,9 @@ resolve(struct thread_record *t, PyGreenlet *self, PyObject **run)
         if (CO_UNLIKELY(home != t)) {
             Py_CLEAR(*run);
             if (home)
-                raise_foreign(t, self, home);
+                greenlet_raise_foreign(t, self, home);
             else
-                raise_exited(self);
+                greenlet_raise_exited(self);
             break;
         }
         if (greenlet_is_active(g)) {
@@ -399,7 +280,7 @@ resolve(struct thread_record *t, PyGreenlet *self, PyObject **run)
             if (CO_LIKELY(!unused && may_go_on(t, g)))
                 return g;
             if (!unused) {
-                raise_occupied(g);
+                greenlet_raise_occupied(g);
                 break;
             }
             /* It was started while its `run` was looked up. */
@@ -622,15 +503,6 @@ is_suspended(const struct strand *s)
     return !greenlet_is_current((const PyGreenlet *)s->face);
 }
 
-/* Whether `self` is among the parents of `other`. */
-static bool
-is_ancestor(const PyGreenlet *self, const PyGreenlet *other)
-{
-    while (other && other != self)
-        other = other->pimpl->parent;
-    return other != NULL;
-}
-
 /* The greenlet becomes a child of the current one for the while, and control
  * comes back here when it ends. It may be that one's parent, in which case it
  * becomes a child of the main greenlet: a cycle would be walked for ever. */
@@ -661,8 +533,8 @@ unwind(PyObject *face)
     gt = (struct greenlet_thread *)t->greenlets;
     killer = (PyGreenlet *)Py_NewRef(gt->current);
     before = g->parent;
-    g->parent =
-        (PyGreenlet *)Py_NewRef(is_ancestor(self, killer) ? gt->main : killer);
+    g->parent = (PyGreenlet *)Py_NewRef(
+        greenlet_is_ancestor(self, killer) ? gt->main : killer);
     last = g->killer;
     g->killer = killer;
     section = g->strand->section;
@@ -672,7 +544,7 @@ unwind(PyObject *face)
     g->killer = last;
     if (g->strand)
         g->strand->section = section;
-    if (is_ancestor(self, before))
+    if (greenlet_is_ancestor(self, before))
         Py_DECREF(before); /* it was made a child meanwhile */
     else
         Py_SETREF(g->parent, before);
@@ -794,33 +666,4 @@ greenlet_throw_into(PyGreenlet *self)
                      &error);
     t->error = error;
     return go_on(t, gt, to, NULL, NULL);
-}
-
-int
-greenlet_set_parent(PyGreenlet *self, PyObject *parent)
-{
-    if (self->pimpl->is_main) {
-        PyErr_SetString(PyExc_AttributeError,
-                        "cannot set the parent of a main greenlet");
-        return -1;
-    }
-    if (!greenlet_check(parent)) {
-        PyErr_Format(PyExc_TypeError,
-                     "GreenletChecker: Expected any type of greenlet, not "
-                     "%.200s",
-                     Py_TYPE(parent)->tp_name);
-        return -1;
-    }
-    if (is_ancestor(self, (PyGreenlet *)parent)) {
-        PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
-        return -1;
-    }
-    if (self->pimpl->started &&
-        greenlet_home((PyGreenlet *)parent) != greenlet_home(self)) {
-        PyErr_SetString(PyExc_ValueError,
-                        "parent cannot be on a different thread");
-        return -1;
-    }
-    Py_XSETREF(self->pimpl->parent, (PyGreenlet *)Py_NewRef(parent));
-    return 0;
 }

@@ -1,48 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <stddef.h>
+#include "greenlet/type.h"
 
 #include "cpython/frames.h"
-#include "cpython/thread.h"
-#include "greenlet/greenlet.h"
+#include "face/life.h"
+#include "greenlet/switch.h"
 #include "process/state.h"
-#include "strand/thread.h"
-
-Py_ssize_t greenlet_mains;
-
-/* Modules compiled against greenlet's header, such as gevent's, derive C types
- * from this one and were told its size. */
-static_assert(sizeof(PyGreenlet) == sizeof(PyObject) + 3 * sizeof(void *),
-              "PyGreenlet must have the layout of greenlet's header");
-
-static void
-assert_consistent(const PyGreenlet *self)
-{
-    const struct greenlet *g = self->pimpl;
-
-    (void)g;
-    CO_ASSERT(g->started || !g->strand);
-    CO_ASSERT(!g->strand || g->is_main ||
-              g->strand->face == (const PyObject *)self);
-    CO_ASSERT(!g->strand || !g->context);
-    CO_ASSERT(!g->is_main || (!g->parent && !g->run));
-}
+#include "python/args.h"
 
 /* --- life --------------------------------------------------------------- */
-
-PyGreenlet *
-greenlet_alloc(PyTypeObject *type)
-{
-    PyGreenlet *self = (PyGreenlet *)type->tp_alloc(type, 0);
-
-    if (!self)
-        return NULL;
-    self->pimpl = PyMem_Calloc(1, sizeof *self->pimpl);
-    if (!self->pimpl) {
-        Py_DECREF(self);
-        return (PyGreenlet *)PyErr_NoMemory();
-    }
-    return self;
-}
 
 /* Its parent is the current greenlet, whatever the arguments are: __init__()
  * looks at these. */
@@ -121,9 +86,8 @@ greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
                     PyObject *names)
 {
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    PyObject *tuple, *kwargs = NULL;
+    PyObject *tuple, *kwargs;
     PyGreenlet *self;
-    int status = -1;
 
     if (CO_LIKELY(nargs <= 2 && !names)) {
         self = make((PyTypeObject *)type);
@@ -131,27 +95,11 @@ greenlet_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf,
             Py_CLEAR(self);
         return (PyObject *)self;
     }
-    tuple = PyTuple_New(nargs);
-    if (!tuple)
+    if (!args_pack(args, nargs, names, &tuple, &kwargs))
         return NULL;
-    for (Py_ssize_t i = 0; i < nargs; i++)
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
-    self = NULL;
-    if (names) {
-        kwargs = PyDict_New();
-        if (!kwargs)
-            goto done;
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++)
-            if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(names, i),
-                               args[nargs + i]) < 0)
-                goto done;
-    }
     self = make((PyTypeObject *)type);
-    if (self)
-        status = greenlet_init((PyObject *)self, tuple, kwargs);
-    if (status < 0)
+    if (self && greenlet_init((PyObject *)self, tuple, kwargs) < 0)
         Py_CLEAR(self);
-done:
     Py_DECREF(tuple);
     Py_XDECREF(kwargs);
     return (PyObject *)self;
@@ -198,23 +146,6 @@ greenlet_is_gc(PyObject *op)
 }
 
 static void
-end(PyGreenlet *self)
-{
-    struct strand *s = self->pimpl->strand;
-
-    if (tstate_is_finalizing()) {
-        strand_abandon(s);
-    } else if (!strand_is_here(s)) {
-        Py_INCREF(self);
-        strand_drop(s);
-    } else if (strand_is_left(s)) {
-        strand_take_back(s);
-    } else {
-        greenlet_ops.unwind((PyObject *)self);
-    }
-}
-
-static void
 greenlet_finalize(PyObject *op)
 {
     PyGreenlet *self = (PyGreenlet *)op;
@@ -223,7 +154,7 @@ greenlet_finalize(PyObject *op)
         return;
     self->pimpl->finalized = true;
     if (is_suspended(self) && !self->pimpl->strand->dropped)
-        end(self);
+        face_end((PyObject *)self, self->pimpl->strand);
 }
 
 /* The frames of a suspended chain are freed by unwinding it, in tp_finalize. If
@@ -281,7 +212,7 @@ end_unreferenced(PyGreenlet *self)
 
     Py_SET_REFCNT(self, 1);
     if (!g->left_over)
-        end(self);
+        face_end((PyObject *)self, self->pimpl->strand);
     if (is_left_over(self))
         give_up(self);
     g->left_over = false;
@@ -318,7 +249,7 @@ greenlet_dealloc(PyObject *op)
         PyObject_ClearWeakRefs(op);
     Py_CLEAR(self->dict);
     if (g) {
-        assert_consistent(self);
+        greenlet_assert_consistent(self);
         outlook_assert_forgotten(&g->outlook);
         greenlet_mains -= g->is_main;
         Py_CLEAR(g->parent);
@@ -405,6 +336,35 @@ set_run(PyObject *op, PyObject *run, void *Py_UNUSED(closure))
         return -1;
     }
     Py_XSETREF(g->run, Py_XNewRef(run));
+    return 0;
+}
+
+int
+greenlet_set_parent(PyGreenlet *self, PyObject *parent)
+{
+    if (self->pimpl->is_main) {
+        PyErr_SetString(PyExc_AttributeError,
+                        "cannot set the parent of a main greenlet");
+        return -1;
+    }
+    if (!greenlet_check(parent)) {
+        PyErr_Format(PyExc_TypeError,
+                     "GreenletChecker: Expected any type of greenlet, not "
+                     "%.200s",
+                     Py_TYPE(parent)->tp_name);
+        return -1;
+    }
+    if (greenlet_is_ancestor(self, (PyGreenlet *)parent)) {
+        PyErr_SetString(PyExc_ValueError, "cyclic parent chain");
+        return -1;
+    }
+    if (self->pimpl->started &&
+        greenlet_home((PyGreenlet *)parent) != greenlet_home(self)) {
+        PyErr_SetString(PyExc_ValueError,
+                        "parent cannot be on a different thread");
+        return -1;
+    }
+    Py_XSETREF(self->pimpl->parent, (PyGreenlet *)Py_NewRef(parent));
     return 0;
 }
 
@@ -612,30 +572,26 @@ static PyNumberMethods as_number = {
     .nb_bool = greenlet_bool,
 };
 
-PyTypeObject greenlet_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greenlet.greenlet",
-    .tp_basicsize = sizeof(PyGreenlet),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
-    .tp_doc =
+int
+greenlet_type_ready(void)
+{
+    greenlet_type.tp_doc =
         PyDoc_STR("greenlet(run=None, parent=None)\n\n"
                   "A call of run that can stop, at any depth, and go on later; "
                   "whoever\nstops chooses who goes on.\n\n"
                   "When it ends, its parent goes on: the greenlet that made "
-                  "it if none is given."),
-    .tp_new = greenlet_new,
-    .tp_init = greenlet_init,
-    .tp_vectorcall = greenlet_vectorcall,
-    .tp_alloc = PyType_GenericAlloc,
-    .tp_free = PyObject_GC_Del,
-    .tp_dealloc = greenlet_dealloc,
-    .tp_finalize = greenlet_finalize,
-    .tp_is_gc = greenlet_is_gc,
-    .tp_traverse = greenlet_traverse,
-    .tp_clear = greenlet_clear,
-    .tp_repr = greenlet_repr,
-    .tp_as_number = &as_number,
-    .tp_methods = methods,
-    .tp_getset = getset,
-    .tp_weaklistoffset = offsetof(PyGreenlet, weakrefs),
-    .tp_dictoffset = offsetof(PyGreenlet, dict),
-};
+                  "it if none is given.");
+    greenlet_type.tp_new = greenlet_new;
+    greenlet_type.tp_init = greenlet_init;
+    greenlet_type.tp_vectorcall = greenlet_vectorcall;
+    greenlet_type.tp_dealloc = greenlet_dealloc;
+    greenlet_type.tp_finalize = greenlet_finalize;
+    greenlet_type.tp_is_gc = greenlet_is_gc;
+    greenlet_type.tp_traverse = greenlet_traverse;
+    greenlet_type.tp_clear = greenlet_clear;
+    greenlet_type.tp_repr = greenlet_repr;
+    greenlet_type.tp_as_number = &as_number;
+    greenlet_type.tp_methods = methods;
+    greenlet_type.tp_getset = getset;
+    return PyType_Ready(&greenlet_type);
+}

@@ -7,7 +7,7 @@
  * Thread rule: all functions need the GIL.
  */
 #include "bridge/bridge.h"
-#include "greenlet/greenlet.h"
+#include "greenlet/thread.h"
 #include "look/look.h"
 #include "process/state.h"
 
