@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "look/dump.h"
+#include "look/dump_json.h"
 #include "look/look.h"
 #include "process/state.h"
 
