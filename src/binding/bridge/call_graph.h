@@ -6,10 +6,10 @@
  * A chain of coroutines is like that by itself; in ours each frame but the
  * outermost gets a record for it, which is made when it is asked for.
  *
- * What is shown outside the process is tstate.h's, but for the type.
+ * What is shown outside the process is cpython/shown.h's, but for the type.
  */
-#ifndef COPOOL_CALL_GRAPH_H
-#define COPOOL_CALL_GRAPH_H
+#ifndef COPOOL_BRIDGE_CALL_GRAPH_H
+#define COPOOL_BRIDGE_CALL_GRAPH_H
 
 #include "bridge/bridge.h"
 

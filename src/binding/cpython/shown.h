@@ -7,7 +7,7 @@
  * look through what an asynchronous generator is awaited by, whose first field
  * leads to the generator. So an object of ours that is to be looked through,
  * too, has that first, and a type that passes for such a one (see
- * call_graph.c).
+ * bridge/call_graph.c).
  *
  * It leads to the coroutine that the object drives; and, while a chain of calls
  * waits, to shadows, one for each frame: memory that looks like a coroutine

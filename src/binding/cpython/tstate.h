@@ -19,8 +19,8 @@
  *   context         the contextvars.Context; the reference moves along
  *   executor        machine code of CPython's own compiler that is running
  */
-#ifndef COPOOL_TSTATE_H
-#define COPOOL_TSTATE_H
+#ifndef COPOOL_CPYTHON_TSTATE_H
+#define COPOOL_CPYTHON_TSTATE_H
 
 #include "cpython/version.h"
 
@@ -84,7 +84,7 @@ enum {
     TSTATE_REST_TRACE = 1,
     /* For who switches; not looked at here. */
     TSTATE_REST_CXX = 2,
-    TSTATE_REST_TOLD = 4,   /* stays while it runs: see tell.h */
+    TSTATE_REST_TOLD = 4,   /* stays while it runs: see hooks.h */
     TSTATE_REST_UNTOLD = 8, /* the same, from arrival until it is told */
 };
 

@@ -2,12 +2,12 @@
  *
  * What is known of few coroutines: the names that one was given, and who made
  * it, which is noted if the program wants that. Those who read a process from
- * outside find it, too (section.c).
+ * outside find it, too (raw/section.h).
  *
  * Thread rule: all functions need the GIL.
  */
-#ifndef COPOOL_LABEL_H
-#define COPOOL_LABEL_H
+#ifndef COPOOL_FACE_LABEL_H
+#define COPOOL_FACE_LABEL_H
 
 #include "cpython/tstate.h"
 

@@ -17,8 +17,8 @@
  *
  * Thread rule: the GIL.
  */
-#ifndef COPOOL_OUTLOOK_H
-#define COPOOL_OUTLOOK_H
+#ifndef COPOOL_FACE_OUTLOOK_H
+#define COPOOL_FACE_OUTLOOK_H
 
 #include "strand/strand.h"
 

@@ -9,8 +9,8 @@
  * Thread rule: none is needed. With the GIL of the only interpreter all is
  * exact.
  */
-#ifndef COPOOL_CHAINS_H
-#define COPOOL_CHAINS_H
+#ifndef COPOOL_LOOK_CHAINS_H
+#define COPOOL_LOOK_CHAINS_H
 
 #include "look/peek.h"
 #include "strand/strand.h"

@@ -91,7 +91,7 @@ peek_byte(struct peek *p, uintptr_t address)
 
 /* --- where things are --------------------------------------------------- */
 
-/* What other readers use too: the names of section.h. */
+/* What other readers use too: the names of raw/section.h. */
 #define PARTS(X)                                                               \
     X(thread_native, "thread.native")                                          \
     X(thread_cframe, "thread.cframe")                                          \

@@ -9,8 +9,8 @@
  *
  * Thread rule: none is needed; a peek belongs to whoever made it.
  */
-#ifndef COPOOL_PEEK_H
-#define COPOOL_PEEK_H
+#ifndef COPOOL_LOOK_PEEK_H
+#define COPOOL_LOOK_PEEK_H
 
 #include "raw/scratch.h"
 #include "cpython/tstate.h"
@@ -114,7 +114,8 @@ uintptr_t peek_referent(struct peek *peek, uintptr_t reference);
 bool peek_coroutine(struct peek *peek, uintptr_t object,
                     struct peek_frame *frame, uintptr_t *awaited);
 
-/* Finds out where everything is: once, with the table of section.h filled in.
+/* Finds out where everything is: once, with the table of raw/section.h filled
+ * in.
  */
 void peek_init(void);
 

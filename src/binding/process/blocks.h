@@ -9,8 +9,8 @@
  * Thread rule: all functions need the GIL, of whichever interpreter: they may
  * be called by several at once.
  */
-#ifndef COPOOL_BLOCKS_H
-#define COPOOL_BLOCKS_H
+#ifndef COPOOL_PROCESS_BLOCKS_H
+#define COPOOL_PROCESS_BLOCKS_H
 
 #include "cpython/tstate.h"
 

@@ -5,8 +5,8 @@
  *
  * Thread rule: all functions need the GIL.
  */
-#ifndef COPOOL_ERROR_H
-#define COPOOL_ERROR_H
+#ifndef COPOOL_PYTHON_ERROR_H
+#define COPOOL_PYTHON_ERROR_H
 
 #include "cpython/tstate.h"
 

@@ -2,8 +2,8 @@
  *
  * What to call a thread in the message of an error, for the faces.
  */
-#ifndef COPOOL_THREAD_NAME_H
-#define COPOOL_THREAD_NAME_H
+#ifndef COPOOL_PYTHON_THREAD_NAME_H
+#define COPOOL_PYTHON_THREAD_NAME_H
 
 #include "cpython/tstate.h"
 

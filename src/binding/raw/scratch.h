@@ -6,8 +6,8 @@
  *
  * Thread rule: none is needed; it belongs to whoever uses it.
  */
-#ifndef COPOOL_SCRATCH_H
-#define COPOOL_SCRATCH_H
+#ifndef COPOOL_RAW_SCRATCH_H
+#define COPOOL_RAW_SCRATCH_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  *
  * Thread rule: none is needed; a text belongs to whoever writes it.
  */
-#ifndef COPOOL_TEXT_H
-#define COPOOL_TEXT_H
+#ifndef COPOOL_RAW_TEXT_H
+#define COPOOL_RAW_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

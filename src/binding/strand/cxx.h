@@ -10,8 +10,8 @@
  *
  * Thread rule: the GIL; the record is the current thread's.
  */
-#ifndef COPOOL_CXX_H
-#define COPOOL_CXX_H
+#ifndef COPOOL_STRAND_CXX_H
+#define COPOOL_STRAND_CXX_H
 
 #include "strand/record.h"
 

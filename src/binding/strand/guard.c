@@ -54,7 +54,7 @@ put_callee(struct text *text, PyObject *callee)
 enum { MIB = 1024 * 1024 };
 
 /* What its type is called in C, unless that passes for another one: see
- * call_graph.c. */
+ * bridge/call_graph.c. */
 static const char *
 name_of_face(const struct strand *s)
 {

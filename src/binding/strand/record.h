@@ -66,7 +66,7 @@ struct thread_extra {
 };
 
 /* How far ahead of a switch memory is asked for what comes then: in turns, of
- * those that are entered after a long time. See outlook.h. */
+ * those that are entered after a long time. See face/outlook.h. */
 enum { OUTLOOK_AHEAD = 2 };
 
 struct thread_record {
@@ -104,10 +104,11 @@ struct thread_record {
     struct error error; /* only valid during a switch that passes NULL */
     struct free_faces free_coroutines, free_bridges;
     struct spare_contexts spare_contexts;
-    Py_tracefunc profile_seen; /* a profile function, or NULL: see follow.c */
-    unsigned long ident;       /* threading.get_ident() */
-    char name[48];             /* the thread's, when the record was made,
-                                  in UTF-8, or "" */
+    Py_tracefunc
+        profile_seen;    /* a profile function, or NULL: see tell/follow.c */
+    unsigned long ident; /* threading.get_ident() */
+    char name[48];       /* the thread's, when the record was made,
+                            in UTF-8, or "" */
     struct thread_extra *greenlets; /* NULL until the thread uses any */
     struct teller *teller;          /* NULL until it is told of switches */
     ctx_entry *entry;               /* of strands that do one call */

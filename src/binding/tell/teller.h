@@ -29,7 +29,7 @@ enum {
 
 /* What a thread has that has ever been told of switches. */
 struct teller {
-    unsigned what;       /* what for, see tell.c */
+    unsigned what;       /* of the above */
     struct strand *last; /* who has arrived last, and so is running */
     PyObject *face;      /* its, borrowed: it may be parked by then */
     PyObject *trace;     /* settrace()'s, or NULL */
