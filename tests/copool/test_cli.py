@@ -1,4 +1,4 @@
-"""The `copool` command: what it passes on, and what it says when it can't."""
+"""The `copool` command passes on what it is given, or says what to do."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The names of the package `copool`, which loads its core when one is first used."""
+"""Importing copool loads no core; the first use does, from any thread or handler."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Every command of docs/debugging.md is run, and says what the page says."""
+"""Every command of docs/debugging.md says what the page says."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Pages of FastAPI whose templates load what they show: clients that leave, servers.
+"""Templates of FastAPI load what they show, also where clients leave and servers end.
 
 Which greenlet a process has can't be changed: each test has processes of its own.
 That the example answers 500 requests at once is seen by test_examples.py.

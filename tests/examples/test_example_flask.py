@@ -1,4 +1,4 @@
-"""A Flask application in an asyncio loop: views wait by the hundred in one thread."""
+"""Flask's views wait by the hundred in one thread, in an asyncio loop, unchanged."""
 
 import asyncio
 import http.client

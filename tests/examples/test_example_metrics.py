@@ -1,4 +1,4 @@
-"""The numbers, as Prometheus and OpenTelemetry get them."""
+"""Prometheus and OpenTelemetry get the numbers that stats() has."""
 
 import subprocess
 import sys

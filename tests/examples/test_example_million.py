@@ -1,4 +1,4 @@
-"""A crowd of coroutines beside greenlets and generators, all of it measured."""
+"""examples/million.py measures all that it shows, and draws it."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""A parser that waits for its input and is asked for what it finds."""
+"""A parser that waits for its input finds what it would find in all of it at once."""
 
 import asyncio
 import re

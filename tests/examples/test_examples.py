@@ -1,4 +1,4 @@
-"""The examples: each is run as a program, and prints what it should."""
+"""Each example runs as a program, and prints what it should."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The rule of tests/compat: what passes with the real greenlet passes here."""
+"""tests/compat fails where a test passes with the real greenlet and not here."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""The rule of tests/libraries: the answer of the main flow, or what is listed."""
+"""A library is said to work only if its answer is that of the main flow."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""The rule of tests/stdlib: what comes of a test is the same inside of a coroutine."""
+"""What comes of a test of CPython's is the same inside of a coroutine, or is said."""
 
 import importlib
 import json

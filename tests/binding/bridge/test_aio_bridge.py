@@ -1,4 +1,7 @@
-"""run_sync() and await_(): driven by hand, so that each step is seen."""
+"""A plain function waits by run_sync() and await_() in the steps of a coroutine.
+
+They are driven by hand, so that each step is seen.
+"""
 
 import asyncio
 import collections.abc

@@ -1,4 +1,4 @@
-"""What a loop, a thread or a process leaves suspended; tools that trace it."""
+"""What a loop, a thread or a process leaves suspended is closed; tools still see it."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""close(): the exit exception, and what may come of it."""
+"""close() runs a coroutine's `finally` blocks, and hides no exception."""
 
 import pytest
 

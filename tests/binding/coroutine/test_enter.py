@@ -1,4 +1,4 @@
-"""Making a coroutine and entering it: arguments, results, states."""
+"""enter() passes arguments in, brings results out, and the state says which is next."""
 
 import functools
 import inspect

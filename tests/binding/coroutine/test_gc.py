@@ -1,4 +1,4 @@
-"""Garbage: dropped coroutines are unwound, cycles through them collected."""
+"""Garbage is found: what is dropped is unwound at once, and cycles are collected."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Iteration: a coroutine is an iterator over what it yields."""
+"""A coroutine is an iterator over what it yields."""
 
 import itertools
 

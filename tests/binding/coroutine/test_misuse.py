@@ -1,4 +1,4 @@
-"""Bad input: the right exception, a message with the remedy, nothing leaked."""
+"""Bad input raises the right exception, its message has the remedy, nothing leaks."""
 
 import copy
 import gc

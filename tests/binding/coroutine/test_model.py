@@ -1,7 +1,7 @@
-"""A state machine drives the API beside a small model in pure Python.
+"""The API answers as a small model in pure Python does, whatever is called when.
 
-The body of every coroutine does what it is sent: a command comes in by enter()
-and its answer goes out. The model knows what each must answer.
+The body of every coroutine does what it is sent: a command comes in by enter() and
+its answer goes out. The model knows what each must answer.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""Names of coroutines."""
+"""A coroutine has the name that it was given, or that of its function."""
 
 import gc
 import weakref

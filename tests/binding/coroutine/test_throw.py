@@ -1,4 +1,4 @@
-"""throw(): an exception raised where the coroutine is suspended."""
+"""throw() raises an exception where the coroutine is suspended."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""yield_: from any depth, through any kind of caller."""
+"""yield_() works from any depth, through any kind of caller."""
 
 import contextlib
 import functools

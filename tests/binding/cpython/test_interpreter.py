@@ -1,4 +1,4 @@
-"""What copool needs to know of the interpreter, and what depends on it."""
+"""An interpreter that copool does not know is refused; on others nothing is put off."""
 
 import subprocess
 import sys

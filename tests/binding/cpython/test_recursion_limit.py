@@ -1,4 +1,4 @@
-"""What copool's own sys.setrecursionlimit() accepts, where it has one."""
+"""sys.setrecursionlimit() accepts as low a limit with copool as without it."""
 
 import pytest
 

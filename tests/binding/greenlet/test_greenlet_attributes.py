@@ -1,4 +1,4 @@
-"""What a greenlet shows of itself, and what can be set."""
+"""A greenlet shows of itself what greenlet's would, and lets the same be set."""
 
 import contextvars
 import copy

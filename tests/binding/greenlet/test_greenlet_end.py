@@ -1,6 +1,6 @@
-"""Greenlets that are dropped, whose thread ends, whose process exits or forks.
+"""A greenlet that is dropped, or whose thread or process ends, ends in order.
 
-Where greenlet leaks or crashes, or leaves `finally` blocks out.
+Also where greenlet leaks or crashes, or leaves `finally` blocks out.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Greenlets and coroutines in one thread.
+"""Greenlets and coroutines mix in one thread, and neither loses its place.
 
 A coroutine that a greenlet enters is part of the greenlet while it runs, as a
 generator would be.

@@ -1,4 +1,4 @@
-"""Switching between greenlets: what is passed, who goes on, in which order."""
+"""Switching between greenlets passes what greenlet's would, to whom it would."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""Raising exceptions in greenlets, and ending them."""
+"""An exception thrown into a greenlet is raised where it waits, or ends it."""
 
 import gc
 import sys

@@ -1,4 +1,4 @@
-"""dump(): what is listed, how it is grouped, and the two formats."""
+"""dump() lists all that is suspended, with the lines of a traceback."""
 
 import asyncio
 import functools

@@ -1,6 +1,6 @@
-"""Dumps on a signal, from processes that are in the middle of anything.
+"""A signal gets a whole dump, from a process that is in the middle of anything.
 
-Each line of JSON that a script has asked for must be a whole dump that makes sense.
+Each line of JSON that a script has asked for must be a dump that makes sense.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Interpreters with GILs of their own, which share the pool of blocks."""
+"""Interpreters with GILs of their own share the pool, and run at once."""
 
 import os
 import sys

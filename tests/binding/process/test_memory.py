@@ -1,4 +1,4 @@
-"""What coroutines cost and what happens when there is no more of it."""
+"""Coroutines cost the memory that they use, and when there is no more, it is said."""
 
 import os
 import re

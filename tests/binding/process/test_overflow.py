@@ -1,4 +1,4 @@
-"""What is said when C code runs into the guard of a stack, and what then happens."""
+"""C code that runs into a stack's guard is named, with the remedy, before SIGSEGV."""
 
 import os
 import re

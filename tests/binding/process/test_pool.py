@@ -1,4 +1,4 @@
-"""The pool of stacks: settings, statistics, retired pools, environment."""
+"""The pool keeps to its settings, and its statistics count what there is."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Memory and system calls that are refused, at any point of what programs do.
+"""Memory and system calls may be refused at any point: it is said, and all goes on.
 
 refusals.py has the programs and what is expected of them, refuse.c what refuses.
 `make refusals` tries every point of those that have hundreds of them, too.

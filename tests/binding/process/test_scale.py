@@ -1,4 +1,4 @@
-"""Crowds: what one of many costs, what stays of them, threads that come and go.
+"""One of a crowd costs what one costs, and nothing stays of those that are gone.
 
 The quick ones run with all other tests, the full ones with `make test-scale`.
 """

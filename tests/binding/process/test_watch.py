@@ -1,4 +1,4 @@
-"""Who holds a thread, and how many there are."""
+"""watch() tells who holds a thread, and never of who waits."""
 
 import asyncio
 import ctypes

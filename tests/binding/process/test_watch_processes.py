@@ -1,4 +1,4 @@
-"""Watches in processes that fork, end, have other interpreters or run on gevent."""
+"""Watches work in processes that fork, end, have more interpreters or run gevent."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""contextvars: which Context a coroutine runs in."""
+"""A coroutine has a context of its own, copied from whoever enters it first."""
 
 import asyncio
 import contextvars

@@ -1,5 +1,7 @@
-"""Libraries that keep what is current in context variables: each coroutine has its
-own, beginning with that of whoever enters it first."""
+"""Libraries that keep what is current in context variables find each coroutine's own.
+
+It begins with that of whoever enters it first.
+"""
 
 import pytest
 import sentry_sdk

@@ -1,4 +1,4 @@
-"""Many that take turns: each goes on where it was, also where others end."""
+"""Each of many that take turns goes on where it was, also where others end."""
 
 import gc
 import random

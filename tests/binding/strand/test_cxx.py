@@ -1,4 +1,7 @@
-"""C++ exceptions that are held over a switch, by every face, in every order."""
+"""C++ exceptions that are held over a switch stay with their chain.
+
+By every face, in every order.
+"""
 
 import os
 import shutil

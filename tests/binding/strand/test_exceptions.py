@@ -1,4 +1,4 @@
-"""Exceptions on their way through coroutines."""
+"""An exception passes through coroutines as through calls: traceback and context."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""How a process may end while coroutines are suspended or running."""
+"""A process may end in any way while coroutines are suspended or running."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Frames of coroutines that are not running."""
+"""A suspended coroutine's frames can be looked at, and can't be made to run."""
 
 import contextlib
 import inspect

@@ -1,6 +1,6 @@
-"""Event loops that catch every exception, where a thread or the process ends.
+"""No event loop is set going again where a thread or the process ends.
 
-None of them may be set going again: it would wait in C code that nothing interrupts.
+It would wait in C code that nothing interrupts. These catch every exception.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""fork() and exec() in and around what is suspended, and what is built on them."""
+"""fork() and exec() work in and around what is suspended, as does what needs them."""
 
 import os
 import shutil

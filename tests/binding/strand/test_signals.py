@@ -1,4 +1,4 @@
-"""Signals that arrive inside coroutines, and what their handlers do there.
+"""Signals may arrive inside coroutines at any time, and their handlers do anything.
 
 A handler in Python runs on the stack of whoever runs, between any two steps.
 """

@@ -1,4 +1,4 @@
-"""What a switch leaves to be freed, or would run in the middle of it."""
+"""No Python code runs in the middle of a switch, and a switch leaves nothing behind."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""on_thread_stack(): where it runs, one chain of calls, and what may not happen."""
+"""on_thread_stack() runs a call on the thread's own stack, in one chain of calls."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""Coroutines in several threads of one process."""
+"""Coroutines of several threads do not disturb each other."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""Threads, processes and interpreters that end with suspended coroutines."""
+"""Threads, processes and interpreters end in order with coroutines suspended."""
 
 import os
 import shutil

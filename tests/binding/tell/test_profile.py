@@ -1,4 +1,7 @@
-"""Calls, callers and times that copool.profile() finds, by a clock of our own."""
+"""copool.profile() finds the calls, callers and times that there were.
+
+By a clock of our own.
+"""
 
 import asyncio
 import cProfile

@@ -1,4 +1,4 @@
-"""What copool.settrace() is told."""
+"""copool.settrace() is told of each switch, and of nothing else."""
 
 import asyncio
 import random

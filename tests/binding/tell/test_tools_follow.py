@@ -1,4 +1,7 @@
-"""Tools that follow calls, each in a process of its own: they find what is true."""
+"""Tools that follow calls find what is true.
+
+Each in a process of its own.
+"""
 
 import importlib.util
 import json

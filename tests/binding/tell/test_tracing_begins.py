@@ -1,4 +1,4 @@
-"""Tracing that begins while something is suspended.
+"""Tracing that begins while something is suspended sees what that does.
 
 For the first time in its process: code that was ever traced is another case.
 """

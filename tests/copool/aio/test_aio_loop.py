@@ -1,4 +1,7 @@
-"""Anywhere mode, on asyncio's loop and uvloop; run_sync() there and on trio."""
+"""In anywhere mode a plain function below any task waits for what a task could await.
+
+On asyncio's loop and uvloop; run_sync() there and on trio.
+"""
 
 import asyncio
 import contextlib

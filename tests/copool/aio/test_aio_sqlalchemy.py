@@ -1,4 +1,4 @@
-"""SQLAlchemy waits wherever `await_()` can: what loads itself, and where it can't.
+"""SQLAlchemy waits wherever `await_()` can, and raises an error where it can't.
 
 On a database of aiosqlite, unless COPOOL_TEST_DATABASE names another one.
 """

@@ -1,6 +1,6 @@
-"""asyncio's own tools, on another process that runs in anywhere mode.
+"""asyncio's own tools show another process in anywhere mode as they show a plain loop.
 
-They must show of tasks in a plain await what they show on a plain loop, and of chains
+Of tasks in a plain await they must show what they show on a plain loop, and of chains
 that wait in await_() all calls from the task's coroutine to what is awaited.
 """
 

@@ -1,4 +1,4 @@
-"""Copool in the place of greenlet: in this process and in its children."""
+"""Once installed, copool is the greenlet of this process and of its children."""
 
 import os
 import shutil

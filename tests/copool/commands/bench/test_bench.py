@@ -1,4 +1,4 @@
-"""`copool bench`: the arithmetic, the verification, and the way out.
+"""`copool bench` checks what it times, computes what it prints, and never hangs.
 
 The cases are run with one round of a millisecond: what they find is of no
 interest here, only that they find it.

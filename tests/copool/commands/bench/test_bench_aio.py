@@ -1,4 +1,4 @@
-"""`copool bench --aio`: that every way does what it is timed for, and the report.
+"""`copool bench --aio` times only ways that do what they are timed for.
 
 What is not installed is left out of the tests as it is left out of the tables.
 """

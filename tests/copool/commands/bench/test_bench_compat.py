@@ -1,4 +1,4 @@
-"""`copool bench --compat`: who takes part, and that nobody takes part twice.
+"""`copool bench --compat` has each library take part once, and says why one does not.
 
 Most tests let a small program of their own stand for the processes that the
 benchmark starts. The real ones are run with one round where greenlet is installed.

@@ -1,4 +1,4 @@
-"""`copool bench --serve`: that servers serve rightly, are timed rightly, and end.
+"""`copool bench --serve` times servers that answer rightly, and leaves none behind.
 
 A small program stands for wrk, but in one test, and in some for the server. What is
 not installed is left out of the tests as it is left out of the tables.

@@ -1,4 +1,4 @@
-"""The demo: reading sources, merging walkers, comparing them, reporting."""
+"""`copool demo` shows only what it has checked: all walkers find the same names."""
 
 import json
 from collections import deque

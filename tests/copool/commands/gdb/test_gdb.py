@@ -1,4 +1,4 @@
-"""The commands for gdb, on processes and on cores: with gdb itself."""
+"""gdb shows each suspended chain, of processes and of cores."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The model of the pool's policies: all that it can do, and the C pool beside it."""
+"""The pool's policies lose no block and hand none out twice; C counts as the model."""
 
 import importlib.util
 import os

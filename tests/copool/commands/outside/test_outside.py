@@ -1,4 +1,4 @@
-"""`copool ps` and `copool dump` on processes that know nothing of them."""
+"""`copool ps` and `copool dump` read processes that know nothing of them, unchanged."""
 
 import io
 import json

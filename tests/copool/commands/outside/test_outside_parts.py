@@ -1,4 +1,7 @@
-"""What `copool ps` and `copool dump` are made of, without a process to read."""
+"""`copool ps` and `copool dump` refuse what they can't read, and never guess.
+
+These are their parts, without a process to read.
+"""
 
 import contextlib
 import doctest

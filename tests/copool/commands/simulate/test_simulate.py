@@ -1,4 +1,4 @@
-"""`copool simulate`: the engine of virtual time, its patterns, and the command."""
+"""`copool simulate` counts what the pool does in virtual time, the same in each run."""
 
 import io
 import json
