@@ -39,7 +39,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 	release-check debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
-	$(addprefix for-,test debug compat) $(addprefix test-,core gc dbg jit jit-quick \
+	$(addprefix for-,build test debug compat) $(addprefix test-,together alone core gc dbg jit jit-quick \
 	asan tsan valgrind aarch64 musl aarch64-python models wheel wheel-quick scale)
 
 help:
@@ -96,14 +96,21 @@ bench-serve: $(VENV)/.test
 # crashed is not replaced: the next would take the same file, and crash there again.
 TOGETHER := -m 'not scale and not alone' -n 2 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart=0
-test: test-core
-	@echo 'copool: running the tests with Python $(VERSION)'
 ifdef ARGS
+test: $(VENV)/.test test-core
+	@echo 'copool: running the tests with Python $(VERSION)'
 	@$(RUN) python -m pytest $(ARGS)
 else
-	@$(RUN) python -m pytest $(TOGETHER) $(WITHOUT)
-	@echo 'copool: running those that have to be alone'
-	@$(RUN) python -m pytest -m 'alone and not scale' $(WITHOUT)
+# Each part says what it took. The core is tested beside the installing, which waits
+# for the package index.
+test: export PARTS := build/parts-$(VERSION)
+test:
+	@rm -f $(PARTS)
+	@echo for-build PYTHON=$(PYTHON) | .ci/parts 1
+	@echo 'copool: installing it and what its tests need, and testing its core'
+	@printf '%s PYTHON=$(PYTHON)\n' for-test test-core | .ci/parts 2
+	@printf '%s PYTHON=$(PYTHON)\n' test-together test-alone | .ci/parts 1
+	@.ci/parts --table
 endif
 	@echo
 	@echo 'Next, try:'
@@ -111,9 +118,17 @@ endif
 	@echo '  make lint'
 	@echo '  make test PYTHON=python3.11      (or any other version from 3.11 on)'
 
+test-together: $(VENV)/.test
+	@echo 'copool: running the tests with Python $(VERSION)'
+	@$(RUN) python -m pytest $(TOGETHER) $(WITHOUT)
+
+test-alone: $(VENV)/.test
+	@echo 'copool: running those that have to be alone'
+	@$(RUN) python -m pytest -m 'alone and not scale' $(WITHOUT)
+
 # The tests of the C core: by themselves, and under each tool.
 test-core: test-plain
-test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(VENV)/.test
+test-plain test-asan test-tsan test-valgrind test-aarch64 test-musl: test-%: $(VENV)/.build
 	@echo 'copool: building and running the tests of the C core ($*)'
 	@test -f build/$*/build.ninja || $(RUN) meson setup build/$* -Dtests=true \
 		-Dpython=false $(CORE_$*) >build/$*.log || { cat build/$*.log; exit 1; }
@@ -280,6 +295,7 @@ ci-sid:
 		| .ci/parts 1
 	@.ci/parts --table
 
+for-build: $(VENV)/.build
 for-test: $(VENV)/.test
 for-debug: $(VENV)-debug/.copool
 for-compat: $(COMPAT)/.copool

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -24,6 +25,29 @@ def pytest_addoption(parser):
         action="store_true",
         help="run the garbage collector at every allocation that may run it",
     )
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # a process that takes a part of the tests
+        config.pluginmanager.register(Times())
+
+
+class Times:
+    """Where the time goes, by file; `--durations` says it by test."""
+
+    def __init__(self):
+        self.seconds = Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter):
+        shown = self.seconds.most_common(10)
+        if len(self.seconds) <= len(shown):
+            return
+        terminalreporter.section(f"slowest {len(shown)} of {len(self.seconds)} files")
+        for file, seconds in [("all of them", self.seconds.total()), *shown]:
+            terminalreporter.write_line(f"{seconds:6.1f} s  {file}")
 
 
 @pytest.hookimpl(wrapper=True)
