@@ -325,7 +325,7 @@ types: $(VENV)/.lint
 
 # What is wrong in a page, such as a link that leads nowhere or a public name that is
 # not described whole, fails it. docs-links follows the links to other sites, too.
-SPHINX = $(RUN) python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+SPHINX = $(RUN) python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --fresh-env \
 	--doctree-dir build/docs/doctrees
 docs: $(VENV)/.docs
 	@echo 'copool: building the site, with Python $(VERSION)'

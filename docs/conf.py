@@ -2,18 +2,15 @@
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent / "extensions"))
 
-import copool  # noqa: E402
+import copool
 
 project = "copool"
 author = copyright = "the authors of copool"
 release = copool.__version__
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 extensions = [
     "myst_parser",
@@ -21,6 +18,7 @@ extensions = [
     "python_reference",
     "c_reference",
     "command_reference",
+    "pictures",
 ]
 myst_enable_extensions = ["attrs_block", "deflist", "fieldlist"]
 myst_heading_anchors = 4
@@ -45,10 +43,12 @@ html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#0b5fa5",
         "color-brand-content": "#0b5fa5",
+        "copool-give": "#9a4b00",
     },
     "dark_css_variables": {
         "color-brand-primary": "#6cb6ff",
         "color-brand-content": "#6cb6ff",
+        "copool-give": "#f0a35e",
     },
 }
 
