@@ -36,7 +36,7 @@ WRAP_valgrind := --wrap='valgrind --quiet --error-exitcode=99 --leak-check=full 
 
 .DEFAULT_GOAL := help
 .PHONY: help demo bench bench-serve test lint types docs docs-links clean instructions instructions-gevent \
-	release-check debug debug-quick \
+	claims claims-quick release-check debug debug-quick \
 	debug-untimed ci ci-sid sid-system stress stress-debug dropin refusals compat compat-quick \
 	libraries libraries-quick stdlib stdlib-quick \
 	$(addprefix for-,build test debug compat) $(addprefix test-,together alone core gc dbg jit jit-quick \
@@ -54,6 +54,7 @@ help:
 	@echo 'make dropin       run 3,000 random programs on greenlet and on copool, side by side'
 	@echo 'make lint         check the style and the types'
 	@echo 'make docs         build the site, in build/docs/html'
+	@echo 'make claims       ask again whether the figures of the pages hold'
 	@echo 'make release-check  build and look at what a release consists of'
 	@echo 'make ci           all of it, and more, with every Python found'
 	@echo 'make clean        remove what the others made'
@@ -146,6 +147,11 @@ test-models:
 # The package as a user gets it.
 test-wheel:
 	@.ci/wheel $(PYTHON) build/wheel $(ARGS)
+
+# Whether what the pages say still holds: docs/claims.toml has what each of it rests on.
+# ARGS=README.md is about that page only.
+claims claims-quick: $(VENV)/.test
+	@$(RUN) python tests/claims $(if $(filter %-quick,$@),--quick) $(ARGS)
 
 # What is looked at before a release: .ci/release.py has the list. ARGS=--final is for
 # the release itself; what else is in ARGS goes to pytest.
@@ -275,7 +281,7 @@ ci:
 		'stdlib-quick $(NEWEST) ARGS=--jobs=1' 'docs $(NEWEST)' \
 		$(FOUND:%='instructions PYTHON=%') $(FOUND:%='stress SECONDS=20 PYTHON=%') \
 		$(NEWER:%='stress-debug SECONDS=30 PYTHON=%') | .ci/parts 2
-	@echo 'compat-quick $(NEWEST)' | .ci/parts 1
+	@printf '%s\n' 'compat-quick $(NEWEST)' 'claims-quick $(NEWEST)' | .ci/parts 1
 	@.ci/parts --table
 
 # The part of it for the interpreters of another system: see .ci/sid. The system

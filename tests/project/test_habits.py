@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = next(p for p in Path(__file__).parents if (p / "pyproject.toml").is_file())
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "CONTRIBUTING.md").is_file(), reason="needs a checkout"
