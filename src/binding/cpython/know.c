@@ -3,7 +3,7 @@
 
 #include "cpython/inside.h"
 #include "cpython/limits.h"
-#include "cpython/root.h"
+#include "cpython/code.h"
 
 /* --- what there is in the interpreter ----------------------------------- */
 
@@ -50,8 +50,6 @@ has_our_layout(void)
 int PyUnstable_ThreadState_SetStackProtection(PyThreadState *ts, void *low,
                                               size_t size);
 void PyUnstable_ThreadState_ResetStackProtection(PyThreadState *ts);
-
-size_t tstate_limits_offset, tstate_limits_margin;
 
 /* Words behind PyThreadState at which the limits may begin: every release has
  * that many and more. */

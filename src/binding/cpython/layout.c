@@ -2,7 +2,8 @@
 #include "cpython/layout.h"
 
 #include "cpython/inside.h"
-#include "cpython/root.h"
+#include "cpython/tstate.h"
+#include "cpython/code.h"
 #include "raw/section.h"
 
 #define AT(name, type, field) section_add(e, name, offsetof(type, field))

@@ -100,15 +100,6 @@ tstate_least_stack(void)
 #endif
 
 void
-tstate_outermost(struct tstate_slice *s)
-{
-    memset(s, 0, sizeof *s);
-#ifdef CO_COUNTS_ALL_CALLS
-    s->max_depth = INT_MAX; /* the thread's stack is not ours to guard */
-#endif
-}
-
-void
 tstate_hide_limit(PyThreadState *ts, struct tstate_slice *s, bool hide)
 {
 #ifdef CO_COUNTS_ALL_CALLS

@@ -382,4 +382,24 @@ tstate_begin(PyThreadState *ts, struct tstate_slice *s,
 #endif
 }
 
+/* Whether the running chain, which started from root, is back at its start. */
+bool tstate_is_unwound(PyThreadState *ts, struct tstate_slice *slice,
+                       struct tstate_root *root);
+
+/* The chain has ended: what its root owns besides, a reference, or NULL. */
+static inline PyObject *
+tstate_end(struct tstate_root *root)
+{
+#ifdef CO_COUNTS_ALL_CALLS
+    PyObject *locals =
+        root->frame.f_locals; /* locals() has been called there */
+
+    root->frame.f_locals = NULL;
+    return locals;
+#else
+    (void)root;
+    return NULL;
+#endif
+}
+
 #endif

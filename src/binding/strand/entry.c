@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "strand/entry.h"
 
-#include "cpython/root.h"
 #include "strand/hooks.h"
 
 bool

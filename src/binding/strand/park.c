@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "strand/park.h"
 
-#include "cpython/root.h"
 #include "strand/strand.h"
 
 void

@@ -2,7 +2,6 @@
 #include "strand/strand.h"
 
 #include "cpython/frames.h"
-#include "cpython/root.h"
 #include "strand/hooks.h"
 #include "strand/list.h"
 
