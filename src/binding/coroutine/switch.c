@@ -412,7 +412,7 @@ coroutine_is(const struct strand *s)
 }
 
 ARCH_RETURNS_BY_JUMP PyObject *
-coroutine_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct thread_record *t = thread_record_enter();
     PyObject *value;

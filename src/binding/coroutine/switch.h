@@ -20,7 +20,7 @@ PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
 PyObject *coroutine_throw(PyObject *op, PyObject *exc);
 PyObject *coroutine_close(PyObject *op, PyObject *ignored);
 PyObject *coroutine_iternext(PyObject *op);
-PyObject *coroutine_yield(PyObject *module, PyObject *const *args,
+PyObject *core_yield(PyObject *module, PyObject *const *args,
                           Py_ssize_t nargs);
 
 #endif

@@ -422,7 +422,7 @@ static PyType_Spec spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"yield_", _PyCFunction_CAST(coroutine_yield), METH_FASTCALL,
+    {"yield_", _PyCFunction_CAST(core_yield), METH_FASTCALL,
      PyDoc_STR("yield_($module, value=None, /)\n--\n\n"
                "Stop the running coroutine: its enter() returns value.\n\n"
                "Return what the next enter() passes, or raise what throw() "
