@@ -43,7 +43,7 @@ html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#0b5fa5",
         "color-brand-content": "#0b5fa5",
-        "copool-give": "#9a4b00",
+        "copool-give": "#b45309",
     },
     "dark_css_variables": {
         "color-brand-primary": "#6cb6ff",
