@@ -32,6 +32,12 @@ def pytest_configure(config):
         config.pluginmanager.register(Times())
 
 
+def pytest_collection_finish():
+    """What all modules have made stays: tests that collect garbage don't look there."""
+    gc.collect()
+    gc.freeze()
+
+
 class Times:
     """Where the time goes, by file; `--durations` says it by test."""
 

@@ -82,7 +82,6 @@ class Machine(RuleBasedStateMachine):
         self.before = _core.options()
         self.live = {}
         gc.collect()
-        gc.freeze()  # what is there already need not be looked at each time
         copool.configure(policy=policy, batch=2, max_blocks=CAP)
         self.others = self.count()
         self.generation = 0
@@ -233,7 +232,6 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "live"):
             self.live.clear()
             gc.collect()
-            gc.unfreeze()
             copool.configure(**self.before)
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import gc
 import json
 import marshal
 import pickle
@@ -163,15 +162,6 @@ def test_same_outcome_as_in_the_main_flow(name, levels, chain):
     assert chain(lambda: outcome(ENDING[name], levels)) == outside
 
 
-@pytest.fixture
-def frozen():
-    """To visit what other tests have left, again and again, takes too long."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("frozen")
 @CHAINS
 @pytest.mark.parametrize("name", LASTING)
 def test_what_no_thread_counts_has_room_too(name, chain):
