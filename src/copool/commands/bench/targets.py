@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from copool.commands.bench import aio, orm, serve
 from copool.commands.bench.cases import ALIVE, cores, threads_variant
-from copool.commands.bench.model import Level, Results, difference, ratio
+from copool.commands.bench.model import Level, Results, Series, difference, ratio
 
 Measure = Callable[[Results], float | None]
 
@@ -26,7 +26,7 @@ class Target:
     case: str
     text: str
     measure: Measure
-    unit: str
+    unit: str = "×"
     at_least: float | None = None
     at_most: float | None = None
     wish: float | None = None
@@ -63,13 +63,7 @@ def faster(
     case: str, level: Level, subject: str, than: str, variant: str = ""
 ) -> Measure:
     """Return a measure: how many times as long the other one takes."""
-
-    def measure(results: Results) -> float | None:
-        one = results.find(case, level, subject, variant)
-        other = results.find(case, level, than, variant)
-        return ratio(other, one) if one and other else None
-
-    return measure
+    return _of_both(case, level, (than, variant), (subject, variant), ratio)
 
 
 def slower(
@@ -96,16 +90,15 @@ def scaling(subject: str, threads: int) -> Measure:
     the processors.
     """
 
-    def scaled(results: Results, name: str) -> float | None:
-        one = results.find("threads", "c", name, threads_variant(1))
-        many = results.find("threads", "c", name, threads_variant(threads))
-        return ratio(one, many) if one and many else None
+    def scaled(name: str) -> Measure:
+        one, many = (name, threads_variant(1)), (name, threads_variant(threads))
+        return _of_both("threads", "c", one, many, ratio)
 
     def measure(results: Results) -> float | None:
-        calls = scaled(results, "call")
+        calls = scaled("call")(results)
         if cores() < threads or calls is None or calls < MACHINE_SCALES * threads:
             return None
-        return scaled(results, subject)
+        return scaled(subject)(results)
 
     return measure
 
@@ -124,208 +117,168 @@ def later(
     It is in units of so many nanoseconds, with three digits.
     """
 
+    def rounded(more: Series, less: Series) -> float:
+        return float(f"{difference(more, less) / nanoseconds:.3g}")
+
+    return _of_both(case, level, (subject, variant), (than, variant), rounded)
+
+
+def _of_both(
+    case: str,
+    level: Level,
+    one: tuple[str, str],
+    other: tuple[str, str],
+    compare: Callable[[Series, Series], float],
+) -> Measure:
+    # Each is a subject and a variant; without both there is no figure.
     def measure(results: Results) -> float | None:
-        one = results.find(case, level, subject, variant)
-        base = results.find(case, level, than, variant)
-        if one is None or base is None:
-            return None
-        return float(f"{difference(one, base) / nanoseconds:.3g}")
+        first = results.find(case, level, *one)
+        second = results.find(case, level, *other)
+        return compare(first, second) if first and second else None
 
     return measure
 
 
-def _against_greenlet(case: str, times: float, level: Level = "python") -> Target:
-    return Target(
-        case,
-        f"{case}: times faster than greenlet",
-        faster(case, level, "copool", "greenlet"),
-        "×",
-        at_least=times,
-    )
+# --- the targets ----------------------------------------------------------------
 
 
-def _against_generator(case: str, times: float) -> Target:
-    return Target(
-        case,
-        f"{case}: times a generator's",
-        slower(case, "python", "copool", "generator"),
-        "×",
-        at_most=times,
-    )
-
-
-def _against_fcontext(case: str, times: float, variant: str = "") -> Target:
-    return Target(
-        case,
-        f"{name_of(case, variant)}, C: times Boost.Context's bare jump",
-        slower(case, "c", "magazine", "fcontext", variant),
-        "×",
-        at_most=times,
-    )
-
-
-def _against_plain(
-    case: str, variant: str, times: float, wish: float | None = None
+def _compared(
+    case: str,
+    words: str,
+    level: Level,
+    subject: str,
+    than: str,
+    variant: str = "",
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    wish: float | None = None,
 ) -> Target:
-    return Target(
-        case,
-        f"{name_of(case, variant)}: times plain",
-        slower(case, "aio", "copool", "plain", variant),
-        "×",
-        at_most=times,
-        wish=wish,
-    )
+    """Have a subject faster at least so many times, or else slower at most."""
+    how = slower if at_least is None else faster
+    measure = how(case, level, subject, than, variant)
+    text = f"{_name_of(case, variant)}{words}"
+    return Target(case, text, measure, at_least=at_least, at_most=at_most, wish=wish)
 
 
-def _run_sync_against(other: str, times: float) -> Target:
+def _name_of(case: str, variant: str) -> str:
+    return f"{case}, {variant}" if variant else case
+
+
+def _than_greenlet(level: Level, times: Mapping[str, float]) -> Iterator[Target]:
+    for case, least in times.items():
+        words = ": times faster than greenlet"
+        yield _compared(case, words, level, "copool", "greenlet", at_least=least)
+
+
+def _at_most(case: str, words: str, unit: str, variant: str, most: float) -> Target:
+    measure = figure(case, "process", "copool", variant)
+    return Target(case, f"{case}: {words}", measure, unit, at_most=most)
+
+
+def _alive(case: str) -> Target:
+    measure = figure(case, "process", "copool", f"{ALIVE:,} alive")
     return Target(
-        "run-sync",
-        f"run-sync: times faster than {other}",
-        faster("run-sync", "aio", "copool", other, aio.NOOP),
-        "×",
-        at_least=times,
+        case, f"{case}: {ALIVE:,} at once finish", measure, "", at_least=ALIVE
     )
 
 
 def _added_to_step(variant: str) -> Target:
     return Target(
         "task-step",
-        f"{name_of('task-step', variant)}: anywhere mode adds",
+        f"{_name_of('task-step', variant)}: anywhere mode adds",
         later("task-step", "aio", "copool", "plain", variant),
         " ns",
         at_most=150,
     )
 
 
-def _anywhere(case: str, times: float, variant: str = "") -> Target:
-    return Target(
-        case,
-        f"{name_of(case, variant)}: anywhere mode, times faster than greenlet",
-        faster(case, "orm", orm.ANYWHERE, orm.GREENLET, variant),
-        "×",
-        at_least=times,
-    )
+def _lazy_request() -> Target:
+    lazy, eager = (orm.ANYWHERE, orm.LAZY), (orm.GREENLET, orm.SELECTIN)
+    measure = _of_both("request", "orm", eager, lazy, ratio)
+    words = "lazy loads, times faster than greenlet's selectinload"
+    return Target("request", f"request: {words}", measure, at_least=1)
 
 
-def _served(case: str, times: float, variant: str = "") -> Target:
-    # These are rates: the more the better.
-    return Target(
-        case,
-        f"{name_of(case, variant)}: so many a second, times greenlet's",
-        slower(case, "serve", orm.IN_PLACE, orm.GREENLET, variant),
-        "×",
-        at_least=times,
-    )
-
-
-def _lazy_request(results: Results) -> float | None:
-    lazy = results.find("request", "orm", orm.ANYWHERE, orm.LAZY)
-    eager = results.find("request", "orm", orm.GREENLET, orm.SELECTIN)
-    return ratio(eager, lazy) if lazy and eager else None
-
-
-def _alive(case: str) -> Target:
-    return Target(
-        case,
-        f"{case}: {ALIVE:,} at once finish",
-        figure(case, "process", "copool", f"{ALIVE:,} alive"),
-        "",
-        at_least=ALIVE,
-    )
-
-
-def name_of(case: str, variant: str) -> str:
-    """Return the name of a case's variant."""
-    return f"{case}, {variant}" if variant else case
-
+A_GENERATORS, PLAIN = ": times a generator's", ": times plain"
+JUMP, FIBERS = "Boost.Context's bare jump", "Boost.Context's pooled fibers"
+ANYWHERE = ": anywhere mode, times faster than greenlet"
+SERVED = ": so many a second, times greenlet's"
 
 TARGETS: tuple[Target, ...] = (
-    _against_greenlet("lifecycle", 50),
-    _against_greenlet("cost", 45),
-    _against_greenlet("yield", 7),
-    _against_greenlet("deep-yield", 28),
-    _against_generator("cost", 1.3),
-    _against_generator("yield", 1.4),
-    Target(
-        "cost",
-        "cost, C: release faster than mutex",
-        faster("cost", "c", "release", "mutex"),
-        "×",
-        at_least=1.33,
+    *_than_greenlet(
+        "python", {"lifecycle": 50, "cost": 45, "yield": 7, "deep-yield": 28}
     ),
-    Target(
-        "cost",
-        "cost, C: magazine faster than mutex",
-        faster("cost", "c", "magazine", "mutex"),
-        "×",
-        at_least=1,
+    *(
+        _compared(case, A_GENERATORS, "python", "copool", "generator", at_most=times)
+        for case, times in {"cost": 1.3, "yield": 1.4}.items()
     ),
-    Target(
-        "cost",
-        "cost, C: magazine faster than release",
-        faster("cost", "c", "magazine", "release"),
-        "×",
-        at_least=1,
+    *(
+        _compared("cost", f", C: {a} faster than {b}", "c", a, b, at_least=times)
+        for a, b, times in (
+            ("release", "mutex", 1.33),
+            ("magazine", "mutex", 1),
+            ("magazine", "release", 1),
+        )
     ),
-    Target(
-        "cost",
-        "cost, C: times Boost.Context's pooled fibers",
-        slower("cost", "c", "magazine", "boost"),
-        "×",
-        at_most=1,
+    *(
+        _compared(
+            case, f", C: times {words}", "c", "magazine", other, variant, at_most=times
+        )
+        for case, words, other, variant, times in (
+            ("cost", FIBERS, "boost", "", 1),
+            ("yield", JUMP, "fcontext", "", 0.65),
+            ("cost", JUMP, "fcontext", "", 0.9),
+            ("crowd", JUMP, "fcontext", "10,000", 0.8),
+            ("mixed", JUMP, "fcontext", "", 0.85),
+        )
     ),
-    _against_fcontext("yield", 0.65),
-    _against_fcontext("cost", 0.9),
-    _against_fcontext("crowd", 0.8, "10,000"),
-    _against_fcontext("mixed", 0.85),
     Target(
         "threads",
         "threads, C: two on magazine over one, when plain calls scale",
         scaling("magazine", 2),
-        "×",
         at_least=1.9,
     ),
-    Target(
-        "memory",
-        "memory: resident, suspended three calls deep",
-        figure("memory", "process", "copool", "resident"),
-        " bytes",
-        at_most=5120,
+    _at_most(
+        "memory", "resident, suspended three calls deep", " bytes", "resident", 5120
     ),
     _alive("memory"),
-    Target(
+    _at_most("quiet", "page faults in a warm lifecycle", "", "page faults", 0),
+    _at_most(
         "quiet",
-        "quiet: page faults in a warm lifecycle",
-        figure("quiet", "process", "copool", "page faults"),
+        "system calls in a warm lifecycle (1: some)",
         "",
-        at_most=0,
+        "makes system calls",
+        0,
     ),
-    Target(
-        "quiet",
-        "quiet: system calls in a warm lifecycle (1: some)",
-        figure("quiet", "process", "copool", "makes system calls"),
-        "",
-        at_most=0,
+    *_than_greenlet(
+        "drop-in",
+        {
+            "spawn": 30,
+            # On 3.11 the real one switches faster.
+            "switch": 6 if sys.version_info >= (3, 12) else 5,
+            "deep-switch": 20,
+            "throw": 1,
+            "getcurrent": 1,
+        },
     ),
-    _against_greenlet("spawn", 30, "drop-in"),
-    # On 3.11 the real one switches faster.
-    _against_greenlet("switch", 6 if sys.version_info >= (3, 12) else 5, "drop-in"),
-    _against_greenlet("deep-switch", 20, "drop-in"),
-    _against_greenlet("throw", 1, "drop-in"),
-    _against_greenlet("getcurrent", 1, "drop-in"),
     Target(
         "suspended",
         "suspended: resident bytes, times greenlet's",
         slower("suspended", "drop-in", "copool", "greenlet", "resident"),
-        "×",
         at_most=0.8,
     ),
-    _against_greenlet("greenlet-spawn", 4, "drop-in"),
-    _against_greenlet("orm-select", 1, "drop-in"),
-    _against_greenlet("gevent-join", 3.2, "drop-in"),
-    _against_greenlet("gevent-raw", 2, "drop-in"),
-    _against_greenlet("gevent-sleep", 1, "drop-in"),
-    _against_greenlet("import", 1, "drop-in"),
+    *_than_greenlet(
+        "drop-in",
+        {
+            "greenlet-spawn": 4,
+            "orm-select": 1,
+            "gevent-join": 3.2,
+            "gevent-raw": 2,
+            "gevent-sleep": 1,
+            "import": 1,
+        },
+    ),
     Target(
         "start-up",
         "start-up: later under `copool run`",
@@ -335,29 +288,46 @@ TARGETS: tuple[Target, ...] = (
         " ms",
         at_most=3,
     ),
-    _against_plain("run-sync", aio.NOOP, 3, wish=2),
-    _against_plain("run-sync", aio.RESULT, 3, wish=2),
-    _run_sync_against("SQLAlchemy", 20),
-    _run_sync_against("to_thread", 50),
-    _against_plain("await-suspends", aio.AWAITABLE, 1.5),
-    _against_plain("await-sleep", "", 1.5),
-    _added_to_step(aio.BY_HAND),
-    _added_to_step(aio.ONE_TASK),
-    _added_to_step(aio.TASKS),
-    _alive("tasks-waiting"),
-    _anywhere("session-execute", 1.25),
-    _anywhere("lazy-load", 1),
-    Target(
-        "request",
-        "request: lazy loads, times faster than greenlet's selectinload",
-        _lazy_request,
-        "×",
-        at_least=1,
+    *(
+        _compared("run-sync", PLAIN, "aio", "copool", "plain", v, at_most=3, wish=2)
+        for v in (aio.NOOP, aio.RESULT)
     ),
-    _anywhere("request", 1, orm.SELECTIN),
-    _anywhere("request", 1, orm.JOINED),
-    _served("gunicorn", 1.5, serve.NO_KEEP_ALIVE),
-    _served("celery", 1),
+    *(
+        Target(
+            "run-sync",
+            f"run-sync: times faster than {other}",
+            faster("run-sync", "aio", "copool", other, aio.NOOP),
+            at_least=times,
+        )
+        for other, times in {"SQLAlchemy": 20, "to_thread": 50}.items()
+    ),
+    *(
+        _compared(case, PLAIN, "aio", "copool", "plain", variant, at_most=1.5)
+        for case, variant in (("await-suspends", aio.AWAITABLE), ("await-sleep", ""))
+    ),
+    *map(_added_to_step, (aio.BY_HAND, aio.ONE_TASK, aio.TASKS)),
+    _alive("tasks-waiting"),
+    *(
+        _compared(case, ANYWHERE, "orm", orm.ANYWHERE, orm.GREENLET, at_least=times)
+        for case, times in {"session-execute": 1.25, "lazy-load": 1}.items()
+    ),
+    _lazy_request(),
+    *(
+        _compared(
+            "request", ANYWHERE, "orm", orm.ANYWHERE, orm.GREENLET, variant, at_least=1
+        )
+        for variant in (orm.SELECTIN, orm.JOINED)
+    ),
+    # These are rates: the more the better.
+    *(
+        _compared(
+            case, SERVED, "serve", orm.GREENLET, orm.IN_PLACE, variant, at_least=times
+        )
+        for case, variant, times in (
+            ("gunicorn", serve.NO_KEEP_ALIVE, 1.5),
+            ("celery", "", 1),
+        )
+    ),
 )
 
 
