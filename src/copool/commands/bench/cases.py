@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from copool.commands.bench import footprint
 from copool.commands.bench.clevel import OTHERS, POLICIES, CWork
@@ -72,7 +72,7 @@ class MissingSubject:
         return refuse
 
 
-@functools.cache
+@cache
 def python_subjects() -> Mapping[str, object]:
     """Make the subjects of the Python level by name, copool first."""
     subjects: dict[str, object] = {"copool": CopoolSubject("magazine")}
@@ -112,40 +112,50 @@ def python_trial(
     return Trial(works)
 
 
-def _c_trial(case: str, *subjects: str) -> Trial:
-    return Trial({Key(case, "c", "", name): CWork(case, name) for name in subjects})
+def c_trial(case: str, subjects: Iterable[str], *, width: int | None = None) -> Trial:
+    """Plan what these subjects of the C level do."""
+    variant = "" if width is None else f"{width:,}"
+    return Trial(
+        {
+            Key(case, "c", variant, name): CWork(case, name, width=width or 0)
+            for name in subjects
+        }
+    )
 
 
 # --- the plan of each case ------------------------------------------------
 
+EVERY_POLICY = (*reversed(POLICIES),)
+SWITCHING = ("magazine", *OTHERS)
+
+
+def _plan_levels(
+    case: Case,
+    settings: Settings,
+    *,
+    method: str = "",
+    policies: bool = False,
+    c: Sequence[str] = (),
+) -> Plan:
+    """Plan a method of the subjects of Python, and subjects of the C level."""
+    plan: Plan = []
+    if method:
+        plan.append(python_trial(case.name, method, policies=policies))
+    if c:
+        plan.append(c_trial(case.name, c))
+    return plan
+
 
 def _plan_function_call(case: Case, settings: Settings) -> Plan:
-    return [
-        Trial({Key(case.name, "python", "", "call"): function_call}),
-        _c_trial(case.name, "call"),
-    ]
-
-
-def _plan_map_16k(case: Case, settings: Settings) -> Plan:
-    return [_c_trial(case.name, "call")]
-
-
-def _plan_both_levels(case: Case, settings: Settings, *, method: str) -> Plan:
-    return [
-        python_trial(case.name, method, policies=True),
-        _c_trial(case.name, *reversed(POLICIES), *OTHERS),
-    ]
-
-
-def _plan_c_switch(case: Case, settings: Settings) -> Plan:
-    return [_c_trial(case.name, "magazine", *OTHERS)]
+    call = Key(case.name, "python", "", "call")
+    return [Trial({call: function_call}), c_trial(case.name, ("call",))]
 
 
 def _plan_nesting(case: Case, settings: Settings) -> Plan:
     # A round is at least 1000 of each: fewer rounds.
     most_rounds = 5 if settings.quick else 15
     python = python_trial(case.name, "nesting", policies=True)
-    c = _c_trial(case.name, *reversed(POLICIES), "boost")
+    c = c_trial(case.name, (*EVERY_POLICY, "boost"))
     trials = [replace(trial, rounds_at_most=most_rounds) for trial in (python, c)]
     return [without_threads(trial) if settings.quick else trial for trial in trials]
 
@@ -159,17 +169,6 @@ def without_threads(trial: Trial) -> Trial:
     return replace(trial, works=works, excluded=left_out)
 
 
-def _plan_yield(case: Case, settings: Settings) -> Plan:
-    return [
-        python_trial(case.name, "yield_there_and_back"),
-        _c_trial(case.name, "magazine", *OTHERS),
-    ]
-
-
-def _plan_deep_yield(case: Case, settings: Settings) -> Plan:
-    return [python_trial(case.name, "deep_yield")]
-
-
 def _plan_crowd(case: Case, settings: Settings) -> Plan:
     plan: Plan = []
     most_rounds = 7 if settings.quick else 15
@@ -177,11 +176,7 @@ def _plan_crowd(case: Case, settings: Settings) -> Plan:
         python = python_trial(case.name, "crowd", width=width)
         if settings.quick and width > 10:
             python = without_threads(python)
-        c = {
-            Key(case.name, "c", f"{width:,}", name): CWork("crowd", name, width=width)
-            for name in ("magazine", *OTHERS)
-        }
-        for trial in (python, Trial(c)):
+        for trial in (python, c_trial(case.name, SWITCHING, width=width)):
             plan.append(
                 replace(
                     trial,
@@ -210,14 +205,10 @@ def available_memory() -> int:
     return 1 << 30
 
 
-def _plan_handoff(case: Case, settings: Settings) -> Plan:
-    return [_c_trial(case.name, *reversed(POLICIES))]
-
-
 def _plan_threads(case: Case, settings: Settings) -> Plan:
     works: dict[Key, Work] = {}
     for count in thread_counts():
-        for subject in ("call", *reversed(POLICIES)):
+        for subject in ("call", *EVERY_POLICY):
             key = Key(case.name, "c", threads_variant(count), subject)
             works[key] = CWork("threads", subject, width=count)
     return [Trial(works)]
@@ -302,7 +293,7 @@ def quiet_of(case: str, subject: str) -> Measurement:
 MAP_16K = Case(
     "map-16k",
     "map 16 KiB, write to the first page, unmap: what greenlet does for each",
-    _plan_map_16k,
+    partial(_plan_levels, c=("call",)),
 )
 
 CASES: tuple[Case, ...] = (
@@ -311,20 +302,30 @@ CASES: tuple[Case, ...] = (
     Case(
         "lifecycle",
         "create, run and finish an empty function",
-        functools.partial(_plan_both_levels, method="lifecycle"),
+        partial(
+            _plan_levels, method="lifecycle", policies=True, c=(*EVERY_POLICY, *OTHERS)
+        ),
     ),
     Case(
         "cost",
         "create, enter, yield, enter, finish: the patch's figure",
-        functools.partial(_plan_both_levels, method="cost"),
+        partial(_plan_levels, method="cost", policies=True, c=(*EVERY_POLICY, *OTHERS)),
     ),
-    Case("yield", "switch there and back", _plan_yield),
+    Case(
+        "yield",
+        "switch there and back",
+        partial(_plan_levels, method="yield_there_and_back", c=SWITCHING),
+    ),
     Case(
         "inexact",
         "the same, after one side's arithmetic was inexact and the other's not",
-        _plan_c_switch,
+        partial(_plan_levels, c=SWITCHING),
     ),
-    Case("deep-yield", "the same, from ten C frames down", _plan_deep_yield),
+    Case(
+        "deep-yield",
+        "the same, from ten C frames down",
+        partial(_plan_levels, method="deep_yield"),
+    ),
     Case(
         "nesting",
         "1000 coroutines, each created and entered by the one before",
@@ -334,14 +335,18 @@ CASES: tuple[Case, ...] = (
     Case(
         "mixed",
         "switch there and back, eight different bodies in random order",
-        _plan_c_switch,
+        partial(_plan_levels, c=SWITCHING),
     ),
-    Case("handoff", "made in one thread, finished in another", _plan_handoff),
+    Case(
+        "handoff",
+        "made in one thread, finished in another",
+        partial(_plan_levels, c=EVERY_POLICY),
+    ),
     Case("threads", "lifecycles in several threads at once", _plan_threads),
     Case(
         "memory",
         "suspended three Python calls deep, for each",
-        functools.partial(plan_memory, what="memory"),
+        partial(plan_memory, what="memory"),
     ),
     Case("quiet", "what the kernel does for a warm lifecycle", _plan_quiet),
 )

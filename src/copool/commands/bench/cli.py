@@ -16,6 +16,7 @@ from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
+    Level,
     Measurement,
     Results,
     Series,
@@ -34,6 +35,11 @@ CASES: Mapping[str, Sequence[Case]] = {
     "aio": aio.CASES,
     "serve": serve.CASES,
 }
+KINDS: Mapping[str, str] = {
+    "compat": "programs that use greenlet, with it and with copool instead",
+    "aio": "copool.aio, beside await and other ways to wait in functions",
+    "serve": "servers under load, with greenlet and with copool instead",
+}
 
 NOTE_RATIOS = (
     "“a ÷ b” is the median, over the rounds, of a's time by b's: subjects are"
@@ -47,27 +53,22 @@ NOTE_PARKED = (
     "C level: with a parked thread in the process, for every subject alike, since"
     " glibc's mutex leaves out its atomics while there is one thread only."
 )
-NOTE_DROP_IN = (
-    "greenlet: processes started by `python`; copool: the same by `python -m copool"
-    " run`. Programs in them:"
-)
-NOTE_AIO = (
-    "plain: `await` in coroutines. By hand: resumed by `send()`, without a loop."
-    " The others:"
-)
-NOTE_ORM = (
-    "SQLAlchemy's asyncio, each subject in processes of its own, on one processor."
-    " greenlet: as it is; copool's greenlet: by `python -m copool run`; copool"
-    " anywhere: so, in a loop of `copool.aio.new_event_loop()`. greenlet's way to load"
-    " lazily is `await author.awaitable_attrs.books`. A request is a call of the ASGI"
-    " application, without a server. Programs in them:"
-)
-NOTE_SERVE = (
-    "A server has one processor, where there are two, and its clients have the others."
-    " greenlet: started by `python`; copool's greenlet: by `python -m copool run`;"
-    " copool anywhere: so, in a loop of `copool.aio.new_event_loop()`. Programs in"
-    " them:"
-)
+# What one must know of a level where programs run, before they are listed.
+NOTES: Mapping[Level, str] = {
+    "drop-in": "greenlet: processes started by `python`; copool: the same by `python"
+    " -m copool run`. Programs in them:",
+    "aio": "plain: `await` in coroutines. By hand: resumed by `send()`, without a"
+    " loop. The others:",
+    "orm": "SQLAlchemy's asyncio, each subject in processes of its own, on one"
+    " processor. greenlet: as it is; copool's greenlet: by `python -m copool run`;"
+    " copool anywhere: so, in a loop of `copool.aio.new_event_loop()`. greenlet's way"
+    " to load lazily is `await author.awaitable_attrs.books`. A request is a call of"
+    " the ASGI application, without a server. Programs in them:",
+    "serve": "A server has one processor, where there are two, and its clients have"
+    " the others. greenlet: started by `python`; copool's greenlet: by `python -m"
+    " copool run`; copool anywhere: so, in a loop of `copool.aio.new_event_loop()`."
+    " Programs in them:",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,27 +79,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.set_defaults(what="bench")
     what = p.add_mutually_exclusive_group()
-    what.add_argument(
-        "--compat",
-        dest="what",
-        action="store_const",
-        const="compat",
-        help="measure programs that use greenlet, with it and with copool instead",
-    )
-    what.add_argument(
-        "--aio",
-        dest="what",
-        action="store_const",
-        const="aio",
-        help="measure copool.aio, beside await and other ways to wait in functions",
-    )
-    what.add_argument(
-        "--serve",
-        dest="what",
-        action="store_const",
-        const="serve",
-        help="measure servers under load, with greenlet and with copool instead",
-    )
+    for kind, measured in KINDS.items():
+        what.add_argument(
+            f"--{kind}",
+            dest="what",
+            action="store_const",
+            const=kind,
+            help=f"measure {measured}",
+        )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument(
         "--case",
@@ -145,10 +133,10 @@ def chosen_settings(options: argparse.Namespace) -> Settings:
         base = serve.QUICK if options.quick else serve.FULL
     else:
         base = Settings.of_quick() if options.quick else Settings()
-    return Settings(
+    return replace(
+        base,
         rounds=options.rounds or base.rounds,
         round_ms=options.round_ms or base.round_ms,
-        quick=base.quick,
     )
 
 
@@ -229,8 +217,8 @@ def measure(cases: Sequence[Case], settings: Settings) -> Results:
 
 def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
     """Say what one must know to read the tables."""
-    serve_only = all(key.level == "serve" for key in (*series, *impossible))
-    found = [NOTE_RATES if serve_only else NOTE_RATIOS]
+    levels = {key.level for key in (*series, *impossible)}
+    found = [NOTE_RATES if levels <= {"serve"} else NOTE_RATIOS]
     if any(key.level == "c" for key in series):
         found.append(NOTE_PARKED)
     mapping = series.get(Key("map-16k", "c", "", "call"))
@@ -241,14 +229,9 @@ def notes(series: dict[Key, Series], impossible: dict[Key, str]) -> list[str]:
             " that for every greenlet that it runs. Where page faults are cheaper,"
             " the ratios to greenlet are smaller."
         )
-    if any(key.level == "drop-in" for key in (*series, *impossible)):
-        found.append(f"{NOTE_DROP_IN} {report.versions_at('drop-in')}.")
-    if any(key.level == "aio" for key in (*series, *impossible)):
-        found.append(f"{NOTE_AIO} {report.versions_at('aio')}.")
-    if any(key.level == "orm" for key in (*series, *impossible)):
-        found.append(f"{NOTE_ORM} {report.versions_at('orm')}.")
-    if any(key.level == "serve" for key in (*series, *impossible)):
-        found.append(f"{NOTE_SERVE} {report.versions_at('serve')}.")
+    for level, note in NOTES.items():
+        if level in levels:
+            found.append(f"{note} {report.versions_at(level)}.")
     for key, run in series.items():
         if key.case == "start-up" and key.subject == "copool":
             python = series[replace(key, subject="greenlet")]
