@@ -30,9 +30,9 @@ from typing import Any
 
 import copool.aio
 from copool._core import bridge
-from copool.commands.bench import orm
+from copool.commands.bench import orm, worker
 from copool.commands.bench.cases import Case, Plan, plan_memory
-from copool.commands.bench.compat import RemoteWork
+from copool.commands.bench.compat import RemoteWork, plan_processes
 from copool.commands.bench.footprint import check_identity, greenlet_file
 from copool.commands.bench.model import Extra, Key, Sample, Trial, Work
 from copool.commands.bench.peers import AT_A_TIME, AsyncioSubject, Run
@@ -493,37 +493,27 @@ def _plan_tasks(case: Case, settings: Settings) -> Plan:
 class OrmWork(RemoteWork):
     """A case of `orm` done by a process."""
 
-    def __init__(self, case: str, subject: str, variant: str) -> None:
-        super().__init__(case, subject)
-        self.variant = variant
+    def way(self) -> worker.Way:
+        """Return how SQLAlchemy gets its greenlet."""
+        return orm.WAYS[self.subject]
 
-    def command(self) -> Sequence[str]:
-        """Return what the interpreter that does the work is told."""
-        worker = ("-m", orm.__name__, self.case, self.subject, self.variant)
-        return (*orm.WAYS[self.subject].launcher, *worker)
-
-    def greenlet(self) -> str:
-        """Return the subject whose greenlet it must have."""
-        return orm.WAYS[self.subject].greenlet
+    def told(self) -> Sequence[str]:
+        """Return what is told of the work."""
+        return ("-m", orm.__name__, self.case, self.subject, self.variant)
 
 
 def _plan_orm(
     case: Case, settings: Settings, *, variants: Sequence[str] = ("",)
 ) -> Plan:
-    works = {
-        Key(case.name, "orm", variant, subject): OrmWork(case.name, subject, variant)
+    who = [
+        (variant, subject)
         for variant in variants
         for subject, way in orm.WAYS.items()
         # Elsewhere nothing loads itself.
         if way.anywhere or variant != orm.LAZY
-    }
-
-    def close() -> None:
-        for work in works.values():
-            work.close()
-
+    ]
     # Each has two threads on one processor: preempted it is always.
-    return [Trial(works, n=10, close=close)]
+    return plan_processes(case, "orm", OrmWork, who, n=10)
 
 
 CASES: tuple[Case, ...] = (

@@ -12,27 +12,29 @@ import json
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
 from time import perf_counter_ns as clock
 from typing import Any
 
-from copool.commands.bench import footprint
+from copool.commands.bench import footprint, worker
 from copool.commands.bench.cases import MAP_16K, Case, Plan
 from copool.commands.bench.model import (
+    TIME,
     BenchError,
     ImpossibleError,
     Key,
+    Level,
     Measurement,
     Sample,
     Trial,
     Work,
 )
 from copool.commands.bench.runner import Settings
-from copool.commands.bench.worker import EXTRA
+from copool.commands.bench.worker import EXTRA, Way
 
 # What stands between the interpreter and what it is to run, for each subject.
 LAUNCHERS: Mapping[str, Sequence[str]] = {
@@ -54,8 +56,8 @@ class RemoteWork:
     so that from time to time it is replaced by a fresh one.
     """
 
-    def __init__(self, case: str, subject: str) -> None:
-        self.case, self.subject = case, subject
+    def __init__(self, case: str, subject: str, variant: str = "") -> None:
+        self.case, self.subject, self.variant = case, subject, variant
         self.process: subprocess.Popen[str] | None = None
         self.orders = 0
 
@@ -82,16 +84,15 @@ class RemoteWork:
 
     def command(self) -> Sequence[str]:
         """Return what the interpreter that does the work is told."""
-        return (
-            *LAUNCHERS[self.subject],
-            "-m",
-            "copool.commands.bench.worker",
-            self.case,
-        )
+        return (*self.way().launcher, *self.told())
 
-    def greenlet(self) -> str:
-        """Return the subject whose greenlet it must have."""
-        return self.subject
+    def way(self) -> Way:
+        """Return how the process is started, and whose greenlet it must have."""
+        return Way(LAUNCHERS[self.subject], self.subject)
+
+    def told(self) -> Sequence[str]:
+        """Return what is told of the work, whatever the way."""
+        return ("-m", worker.__name__, self.case)
 
     def _start(self) -> subprocess.Popen[str]:
         process = self._spawn()
@@ -99,7 +100,7 @@ class RemoteWork:
         greeting = self._answer(process)
         if "impossible" in greeting:
             raise ImpossibleError(greeting["impossible"])
-        footprint.check_identity(self.greenlet(), greeting["greenlet"])
+        footprint.check_identity(self.way().greenlet, greeting["greenlet"])
         return process
 
     def _spawn(self) -> subprocess.Popen[str]:
@@ -137,17 +138,32 @@ def last_line(errors: str) -> str:
     return (errors.strip().splitlines() or ["it ended without a word"])[-1]
 
 
-def _plan_turns(case: Case, settings: Settings, *, n: int | None = None) -> Plan:
+def plan_processes(
+    case: Case,
+    level: Level,
+    kind: Callable[[str, str, str], RemoteWork],
+    who: Iterable[tuple[str, str]],
+    *,
+    n: int | None = None,
+    unit: str = TIME,
+) -> Plan:
+    """Plan works of a kind that take turns, for each variant and subject."""
     works = {
-        Key(case.name, "drop-in", "", subject): RemoteWork(case.name, subject)
-        for subject in LAUNCHERS
+        Key(case.name, level, variant, subject): kind(case.name, subject, variant)
+        for variant, subject in who
     }
 
     def close() -> None:
-        for work in works.values():
-            work.close()
+        with ExitStack() as at_end:
+            for work in works.values():
+                at_end.callback(work.close)
 
-    return [Trial(works, n=n, close=close)]
+    return [Trial(works, n=n, close=close, unit=unit)]
+
+
+def _plan_turns(case: Case, settings: Settings, *, n: int | None = None) -> Plan:
+    who = (("", subject) for subject in LAUNCHERS)
+    return plan_processes(case, "drop-in", RemoteWork, who, n=n)
 
 
 # --- processes that are short -----------------------------------------------

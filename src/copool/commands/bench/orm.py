@@ -12,29 +12,19 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import repeat
 from time import perf_counter_ns as clock
 from typing import Any
 
 import copool.aio
 from copool.commands.bench.model import Extra, Sample, Work
-from copool.commands.bench.worker import obey
+from copool.commands.bench.worker import Way, obey
 
 EXTRA = Extra(
     "aio", frozenset(("aiosqlite", "fastapi", "greenlet", "jinja2", "sqlalchemy"))
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How a subject's process is started, and whose greenlet it then has."""
-
-    launcher: Sequence[str]
-    greenlet: str
-    anywhere: bool = False
 
 
 OURS = ("-m", "copool", "run")

@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from shutil import which
 from time import monotonic, sleep
@@ -29,18 +30,17 @@ from typing import IO, Any
 
 from copool.commands.bench import orm, served
 from copool.commands.bench.cases import Case, Plan
-from copool.commands.bench.compat import RemoteWork, last_line
+from copool.commands.bench.compat import RemoteWork, last_line, plan_processes
 from copool.commands.bench.model import (
     RATE,
     BenchError,
     Extra,
     ImpossibleError,
-    Key,
     Sample,
-    Trial,
     WrongResultError,
 )
 from copool.commands.bench.runner import Settings
+from copool.commands.bench.worker import Way
 
 # What is imported for each case, and the program that it needs besides, by the name
 # of Debian's package.
@@ -148,17 +148,16 @@ class ServerWork(RemoteWork, ABC):
     """A server, started when first asked for something, and who asks it."""
 
     def __init__(self, case: str, subject: str, variant: str) -> None:
-        super().__init__(case, subject)
-        self.variant = variant
+        super().__init__(case, subject, variant)
         self.at_end = ExitStack()
 
-    def command(self) -> Sequence[str]:
-        """Return what the interpreter that becomes the server is told."""
-        return (*orm.WAYS[self.subject].launcher, *become(self.case, self.subject))
+    def way(self) -> Way:
+        """Return how the server gets its greenlet."""
+        return orm.WAYS[self.subject]
 
-    def greenlet(self) -> str:
-        """Return the subject whose greenlet it must have."""
-        return orm.WAYS[self.subject].greenlet
+    def told(self) -> Sequence[str]:
+        """Return what is told of the server that it becomes."""
+        return become(self.case, self.subject)
 
     def close(self) -> None:
         """End the server and what else was started."""
@@ -362,21 +361,11 @@ def _plan(
     subjects: Sequence[str] = BOTH,
     variants: Sequence[str] = ("",),
 ) -> Plan:
-    works = {
-        Key(case.name, "serve", variant, subject): work(case.name, subject, variant)
-        for variant in variants
-        for subject in subjects
-    }
-
-    def close() -> None:
-        with ExitStack() as at_end:
-            for one in works.values():
-                at_end.callback(one.close)
-
+    who = product(variants, subjects)
     # Seconds under load; or as many tasks as take about as long.
     seconds = max(1, round(settings.round_ms / 1000))
     n = settings.round_ms if work is CeleryWork else seconds
-    return [Trial(works, n=n, close=close, unit=RATE)]
+    return plan_processes(case, "serve", work, who, n=n, unit=RATE)
 
 
 CASES: tuple[Case, ...] = (

@@ -21,6 +21,7 @@ from typing import Any
 
 from copool.commands.bench import orm
 from copool.commands.bench.footprint import emit, greenlet_file
+from copool.commands.bench.worker import Way
 
 _PR_SET_PDEATHSIG = 1
 
@@ -64,13 +65,13 @@ def celery_app(folder: str) -> Any:
 # --- the servers: told by whose way, and where they are to be found -----------
 
 
-def _gunicorn(way: orm.Way, address: str) -> None:
+def _gunicorn(way: Way, address: str) -> None:
     bind = ("--bind", f"fd://{address}")
     sys.argv = ["gunicorn", "-k", "gevent", *bind, f"{__spec__.name}:wsgi"]
     runpy.run_module("gunicorn", run_name="__main__", alter_sys=True)
 
 
-def _celery(way: orm.Way, address: str) -> None:
+def _celery(way: Way, address: str) -> None:
     import celery
 
     arguments = ["worker", "-P", "gevent", "--concurrency", str(CONCURRENCY)]
@@ -81,7 +82,7 @@ def _celery(way: orm.Way, address: str) -> None:
     celery_app(address).worker_main(arguments)
 
 
-def _fastapi(way: orm.Way, address: str) -> None:
+def _fastapi(way: Way, address: str) -> None:
     import uvicorn
 
     with ExitStack() as at_end:
@@ -92,7 +93,7 @@ def _fastapi(way: orm.Way, address: str) -> None:
         library.runner.run(server.serve(sockets=[listener]))
 
 
-SERVERS: Mapping[str, Callable[[orm.Way, str], None]] = {
+SERVERS: Mapping[str, Callable[[Way, str], None]] = {
     "gunicorn": _gunicorn,
     "celery": _celery,
     "fastapi": _fastapi,

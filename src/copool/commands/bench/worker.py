@@ -13,9 +13,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from time import perf_counter_ns as clock
 
@@ -26,6 +26,15 @@ from copool.commands.bench.runner import collector_off, preemptions
 from copool.commands.bench.subjects import Counter, GreenletSubject, empty, judged
 
 EXTRA = Extra("compat", frozenset(("aiosqlite", "gevent", "greenlet", "sqlalchemy")))
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a subject's process is started, and whose greenlet it then has."""
+
+    launcher: Sequence[str]
+    greenlet: str
+    anywhere: bool = False
 
 
 # --- the cases: what is needed is imported and made, then the work returned ---
