@@ -18,7 +18,6 @@ from collections.abc import (
     Callable,
     Coroutine,
     Generator,
-    Iterable,
     Mapping,
     Sequence,
 )
@@ -399,91 +398,51 @@ AWAITABLE, GENERATOR = "awaitable", "generator"
 BY_HAND, ONE_TASK, TASKS = "by hand", "1 task", f"{AT_A_TIME} tasks"
 
 
-def _of_subjects(
-    case: Case,
-    work_of: Callable[[Subject | None], Work],
-    variant: str = "",
-    *,
-    but: Callable[[Subject], bool] = lambda subject: False,
-) -> dict[Key, Work]:
-    """Have the plain work and that of each subject but some."""
-    subjects: dict[str, Subject | None] = {"plain": None, **SUBJECTS}
-    return {
-        Key(case.name, "aio", variant, name): needing_extra(work_of(subject))
-        for name, subject in subjects.items()
-        if subject is None or not but(subject)
-    }
-
-
-def _of_modes(
-    case: Case,
-    work_of: Callable[[Mode], Work],
-    variant: str = "",
-    *,
-    modes: Iterable[str] = MODES,
-) -> dict[Key, Work]:
-    return {
-        Key(case.name, "aio", variant, name): needing_extra(work_of(MODES[name]))
-        for name in modes
-    }
-
-
-def _plan_calls(case: Case, settings: Settings) -> Plan:
-    works: dict[Key, Work] = {}
-    for variant, result in ((NOOP, None), (RESULT, DONE)):
-        work_of = partial(call_work, result=result)
-        # In anywhere mode the function is just called.
-        works |= _of_subjects(case, work_of, variant, but=_is_anywhere)
-    return [Trial(works)]
-
-
-def _is_anywhere(subject: Subject) -> bool:
-    return subject.run is ANYWHERE
-
-
-def _plan_waits(
-    case: Case,
-    settings: Settings,
-    *,
-    make: Make,
-    counting: Callable[[Counter], Make],
-) -> Plan:
-    work_of = partial(wait_work, make=make, counting=counting)
-    return [Trial(_of_subjects(case, work_of))]
-
-
-def _plan_suspends(case: Case, settings: Settings) -> Plan:
-    works: dict[Key, Work] = {}
-    for variant, make in ((AWAITABLE, Suspends), (GENERATOR, suspending)):
-        work_of = partial(suspend_work, make=make)
-        works |= _of_subjects(case, work_of, variant, but=_needs_loop)
-    return [Trial(works)]
-
-
-def _needs_loop(subject: Subject) -> bool:
-    return not subject.by_hand
-
-
+# Who does a case: the plain work and that of each subject.
+EVERYONE: Mapping[str, Subject | None] = {"plain": None, **SUBJECTS}
+# In anywhere mode the function is just called.
+CALLING = {n: one for n, one in EVERYONE.items() if not one or one.run is not ANYWHERE}
+DRIVEN = {name: one for name, one in EVERYONE.items() if not one or one.by_hand}
 # greenback's portals are made for a task by the task.
-OF_ALL_TASKS = ("plain", "copool")
+OF_ALL_TASKS = {name: MODES[name] for name in ("plain", "copool")}
 
 
-def _plan_steps(case: Case, settings: Settings) -> Plan:
-    by_hand = _of_modes(case, steps_by_hand, BY_HAND)
-    one = _of_modes(case, steps_of_a_task, ONE_TASK)
-    many = _of_modes(
-        case,
-        lambda mode: AsyncioSubject(mode.run).yield_there_and_back,
-        TASKS,
-        modes=OF_ALL_TASKS,
-    )
-    return [Trial(by_hand | one | many)]
+# For each case and each variant of it, the work of each who does it.
+WORKS: Mapping[str, Mapping[str, tuple[Callable[[Any], Work], Mapping[str, Any]]]] = {
+    "run-sync": {
+        NOOP: (partial(call_work, result=None), CALLING),
+        RESULT: (partial(call_work, result=DONE), CALLING),
+    },
+    "await-ready": {
+        "": (partial(wait_work, make=ready, counting=counting_ready), EVERYONE)
+    },
+    "await-suspends": {
+        AWAITABLE: (partial(suspend_work, make=Suspends), DRIVEN),
+        GENERATOR: (partial(suspend_work, make=suspending), DRIVEN),
+    },
+    "await-sleep": {
+        "": (partial(wait_work, make=sleep, counting=counting_sleep), EVERYONE)
+    },
+    "task-step": {
+        BY_HAND: (steps_by_hand, MODES),
+        ONE_TASK: (steps_of_a_task, MODES),
+        TASKS: (
+            lambda mode: AsyncioSubject(mode.run).yield_there_and_back,
+            OF_ALL_TASKS,
+        ),
+    },
+    "task-lifecycle": {
+        "": (lambda mode: AsyncioSubject(mode.run).lifecycle, OF_ALL_TASKS)
+    },
+}
 
 
-def _plan_tasks(case: Case, settings: Settings) -> Plan:
-    works = _of_modes(
-        case, lambda mode: AsyncioSubject(mode.run).lifecycle, modes=OF_ALL_TASKS
-    )
+def _plan_works(case: Case, settings: Settings) -> Plan:
+    works = {
+        Key(case.name, "aio", variant, name): needing_extra(work_of(one))
+        for variant, (work_of, who) in WORKS[case.name].items()
+        for name, one in who.items()
+    }
     return [Trial(works)]
 
 
@@ -517,23 +476,15 @@ def _plan_orm(
 
 
 CASES: tuple[Case, ...] = (
-    Case("run-sync", "call an empty function below a task", _plan_calls),
-    Case(
-        "await-ready",
-        "wait for an `async def` that returns at once",
-        partial(_plan_waits, make=ready, counting=counting_ready),
-    ),
-    Case("await-suspends", "wait for what suspends, driven by hand", _plan_suspends),
-    Case(
-        "await-sleep",
-        "wait for asyncio.sleep(0), one task in the loop",
-        partial(_plan_waits, make=sleep, counting=counting_sleep),
-    ),
-    Case("task-step", "a step of a task that waits in an `await`", _plan_steps),
+    Case("run-sync", "call an empty function below a task", _plan_works),
+    Case("await-ready", "wait for an `async def` that returns at once", _plan_works),
+    Case("await-suspends", "wait for what suspends, driven by hand", _plan_works),
+    Case("await-sleep", "wait for asyncio.sleep(0), one task in the loop", _plan_works),
+    Case("task-step", "a step of a task that waits in an `await`", _plan_works),
     Case(
         "task-lifecycle",
         f"create, run and finish a task, {AT_A_TIME} at a time",
-        _plan_tasks,
+        _plan_works,
     ),
     Case(
         "tasks-waiting",
