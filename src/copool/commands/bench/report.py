@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 
@@ -139,12 +139,14 @@ def amount(value: float, unit: str) -> str:
     return f"{value:.{digits}f} {name}"
 
 
-def times(factor: float) -> str:
-    """Write a ratio.
+def times(factor: float | None) -> str:
+    """Write a ratio, or nothing where there is none.
 
-    >>> times(52.13), times(1.2345), times(733.3)
-    ('52.1×', '1.23×', '733×')
+    >>> times(52.13), times(1.2345), times(733.3), times(None)
+    ('52.1×', '1.23×', '733×', '')
     """
+    if factor is None:
+        return ""
     digits = 2 if factor < 10 else 1 if factor < 100 else 0
     return f"{factor:.{digits}f}×"
 
@@ -176,9 +178,9 @@ def compared(results: Results, key: Key, other: str, above: bool) -> float | Non
     return ratio(base, series) if above else ratio(series, base)
 
 
-def added(results: Results, key: Key, other: str) -> str:
+def added(results: Results, series: Series, other: str) -> str:
     """Write by how much it takes longer than another subject, if there are both."""
-    series = results.series[key]
+    key = series.key
     base = results.find(key.case, key.level, other, key.variant)
     if base is None or series is base:
         return ""
@@ -194,8 +196,10 @@ def scaling_of(results: Results, key: Key) -> float | None:
     return ratio(one, series)
 
 
-def tables(results: Results, cases: Sequence[Case]) -> Iterator[Table]:
-    """Make a table for each case and level that was measured."""
+def tables(
+    results: Results, cases: Sequence[Case], verdicts: Sequence[Verdict] = ()
+) -> Iterator[Table]:
+    """Make a table for each case and level that was measured, and that of --check."""
     for case in cases:
         for level in LEVEL_TITLES:
             keys = keys_of(results, case.name, level)
@@ -206,6 +210,8 @@ def tables(results: Results, cases: Sequence[Case]) -> Iterator[Table]:
         title = "greenlet, and copool in its place; the ratio is greenlet ÷ copool"
         figures = ("greenlet", "10 – 90 %", "copool", "10 – 90 %", "ratio")
         yield Table(title, ("operation", *figures), rows)
+    if verdicts:
+        yield verdict_table(verdicts)
 
 
 def drop_in_rows(results: Results, case: Case) -> Iterator[tuple[str, ...]]:
@@ -225,46 +231,43 @@ def drop_in_rows(results: Results, case: Case) -> Iterator[tuple[str, ...]]:
             else:
                 cells += [amount(series.median, series.unit), spread(series)]
         factor = compared(results, key, "greenlet", True)
-        yield (": ".join(words), *cells, "" if factor is None else times(factor))
+        yield (": ".join(words), *cells, times(factor))
 
 
 def table_of(results: Results, case: Case, level: Level, keys: list[Key]) -> Table:
     """Make the table of a case at a level; columns without figures stay out."""
-    has_variants = any(key.variant for key in keys)
-    comparisons = [
-        comparison
-        for comparison in COMPARISONS[level]
-        if any(compared(results, key, comparison[0], comparison[2]) for key in keys)
-    ]
-    has_spread = any(
-        key in results.series and len(results.series[key].values) > 1 for key in keys
-    )
-    columns = ["subject"]
-    columns += [""] if has_variants else []
-    columns += ["median"]
-    columns += ["10 – 90 %"] if has_spread else []
-    columns += [heading for _, heading, _ in comparisons]
-    base = DIFFERENCES.get(level)
-    columns += [f"− {base}"] if base else []
-    columns += ["scaling"] if case.name == "threads" else []
-    rows = []
-    for key in keys:
-        series = results.series.get(key)
+
+    def cells(write: Callable[[Series], str]) -> list[str]:
+        found = (results.series.get(key) for key in keys)
+        return [write(series) if series else "" for series in found]
+
+    def comparison(other: str, above: bool) -> list[str]:
+        return [times(compared(results, key, other, above)) for key in keys]
+
+    columns = {
         # A reason would not fit into the narrow columns.
-        why = "" if series else f": {results.impossible[key]}"
-        row = [key.subject + why]
-        row += [key.variant] if has_variants else []
-        if series:
-            row.append(amount(series.median, series.unit))
-            row += [spread(series)] if has_spread else []
-            factors = [compared(results, key, o, above) for o, _, above in comparisons]
-            if case.name == "threads":
-                factors.append(scaling_of(results, key))
-            row += ["" if factor is None else times(factor) for factor in factors]
-            row += [added(results, key, base)] if base else []
-        rows.append(tuple(row + [""] * (len(columns) - len(row))))
+        "subject": [
+            key.subject
+            if key in results.series
+            else f"{key.subject}: {results.impossible[key]}"
+            for key in keys
+        ],
+        "": [key.variant for key in keys],
+        "median": cells(lambda series: amount(series.median, series.unit)),
+        "10 – 90 %": cells(spread),
+    }
+    for other, heading, above in COMPARISONS[level]:
+        columns[heading] = comparison(other, above)
+    kept = {"subject", "median"}
+    if base := DIFFERENCES.get(level):
+        columns[f"− {base}"] = cells(lambda series: added(results, series, base))
+        kept.add(f"− {base}")
+    if case.name == "threads":
+        columns["scaling"] = [times(scaling_of(results, key)) for key in keys]
+        kept.add("scaling")
+    shown = {name: c for name, c in columns.items() if any(c) or name in kept}
     title = f"{case.name}, {LEVEL_TITLES[level]}: {case.title}"
-    return Table(title, tuple(columns), tuple(rows))
+    return Table(title, tuple(shown), tuple(zip(*shown.values(), strict=True)))
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
@@ -302,9 +305,7 @@ def print_tables(
         raise missing("rich", "tables on a terminal") from None
     console = Console()
     console.print(f"[dim]{machine_line(results)}[/dim]", highlight=False)
-    every = [*tables(results, cases)]
-    every += [verdict_table(verdicts)] if verdicts else []
-    for table in every:
+    for table in tables(results, cases, verdicts):
         rich_table = RichTable(box=None)
         for index, column in enumerate(table.columns):
             rich_table.add_column(
@@ -326,9 +327,7 @@ def markdown(
 ) -> str:
     """Return all as markdown, for `docs/benchmarks.md`."""
     lines = [machine_line(results) + ".", ""]
-    every = [*tables(results, cases)]
-    every += [verdict_table(verdicts)] if verdicts else []
-    for table in every:
+    for table in tables(results, cases, verdicts):
         lines += [f"**{table.title}**", ""]
         lines.append("| " + " | ".join(table.columns) + " |")
         lines.append("|---" + "|--:" * (len(table.columns) - 1) + "|")
