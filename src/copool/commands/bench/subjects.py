@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Body = Callable[[], object]
 
 NESTING = 1000
 DEPTH = 10
@@ -71,6 +72,14 @@ class Counter:
         return DONE
 
 
+def countable(body: Body, *, count: bool) -> tuple[Body, Counter | None]:
+    """Return a body, or what stands in for it and counts how often that gives DONE."""
+    if not count:
+        return body, None
+    counter = Counter()
+    return lambda: counter() if body() is DONE else None, counter
+
+
 def judged(
     elapsed: int, n: int, last: object, counter: Counter | None = None
 ) -> Sample:
@@ -83,8 +92,7 @@ def judged(
 
 def function_call(n: int, *, count: bool) -> Sample:
     """Call an empty function: the baseline."""
-    counter = Counter() if count else None
-    function: Callable[[], object] = counter or empty
+    function, counter = countable(empty, count=count)
     last: object = None
     start = clock()
     for _ in repeat(None, n):
@@ -131,8 +139,7 @@ class CopoolSubject:
     def lifecycle(self, n: int, *, count: bool) -> Sample:
         """Create, run and finish n of them."""
         self.prepare()
-        counter = Counter() if count else None
-        body: Callable[[], object] = counter or empty
+        body, counter = countable(empty, count=count)
         make = copool.Coroutine
         last: object = None
         start = clock()
@@ -143,18 +150,13 @@ class CopoolSubject:
     def cost(self, n: int, *, count: bool) -> Sample:
         """Create, enter, yield, enter and finish n of them."""
         self.prepare()
-        counter = Counter() if count else None
         make, yield_ = copool.Coroutine, copool.yield_
 
         def body() -> object:
             yield_()
             return DONE
 
-        def counting_body() -> object:
-            yield_()
-            return counter() if counter else None
-
-        function = counting_body if count else body
+        function, counter = countable(body, count=count)
         last: object = None
         start = clock()
         for _ in repeat(None, n):
@@ -242,8 +244,7 @@ class GreenletSubject:
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
         """Create, run and finish n of them."""
-        counter = Counter() if count else None
-        body: Callable[[], object] = counter or empty
+        body, counter = countable(empty, count=count)
         make = self.greenlet
         last: object = None
         start = clock()
@@ -253,18 +254,13 @@ class GreenletSubject:
 
     def cost(self, n: int, *, count: bool) -> Sample:
         """Create, enter, yield, enter and finish n of them."""
-        counter = Counter() if count else None
         make, switch_back = self.greenlet, self.current().switch
 
         def body() -> object:
             switch_back()
             return DONE
 
-        def counting_body() -> object:
-            switch_back()
-            return counter() if counter else None
-
-        function = counting_body if count else body
+        function, counter = countable(body, count=count)
         last: object = None
         start = clock()
         for _ in repeat(None, n):
@@ -309,7 +305,6 @@ class GreenletSubject:
 
     def throw(self, n: int, *, count: bool) -> Sample:
         """Create, suspend, throw into and finish n of them."""
-        counter = Counter() if count else None
         make, switch_back = self.greenlet, self.current().switch
 
         def body() -> object:
@@ -319,14 +314,7 @@ class GreenletSubject:
                 return DONE
             return None
 
-        def counting_body() -> object:
-            try:
-                switch_back()
-            except Thrown:
-                return counter() if counter else None
-            return None
-
-        function = counting_body if count else body
+        function, counter = countable(body, count=count)
         last: object = None
         start = clock()
         for _ in repeat(None, n):
@@ -447,24 +435,32 @@ def fastest_driver() -> Driver:
     return min(drivers, key=best_time)
 
 
+GeneratorBody = Callable[[], Generator[None, None, None]]
+
+
 class GeneratorSubject:
     """A plain generator; `send` or `next`, whichever is the faster."""
 
+    @staticmethod
+    def _countable(
+        body: GeneratorBody, *, count: bool
+    ) -> tuple[GeneratorBody, Counter | None]:
+        counter = Counter()
+
+        def counting() -> Generator[None, None, None]:
+            yield from body()
+            counter()
+
+        return (counting, counter) if count else (body, None)
+
     def lifecycle(self, n: int, *, count: bool) -> Sample:
         """Create, run and finish n of them."""
-        counter = Counter() if count else None
 
         def body() -> Generator[None, None, None]:
             return
             yield
 
-        def counting_body() -> Generator[None, None, None]:
-            if counter:
-                counter()
-            return
-            yield
-
-        function = counting_body if count else body
+        function, counter = self._countable(body, count=count)
         last: object = None
         start = clock()
         for _ in repeat(None, n):
@@ -473,17 +469,11 @@ class GeneratorSubject:
 
     def cost(self, n: int, *, count: bool) -> Sample:
         """Create, enter, yield, enter and finish n of them."""
-        counter = Counter() if count else None
 
         def body() -> Generator[None, None, None]:
             yield
 
-        def counting_body() -> Generator[None, None, None]:
-            yield
-            if counter:
-                counter()
-
-        function = counting_body if count else body
+        function, counter = self._countable(body, count=count)
         last: object = None
         start = clock()
         for _ in repeat(None, n):

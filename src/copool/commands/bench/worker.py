@@ -23,7 +23,13 @@ from copool.commands.bench.footprint import emit, greenlet_file
 from copool.commands.bench.model import Extra, Sample, Work
 from copool.commands.bench.peers import AT_A_TIME
 from copool.commands.bench.runner import collector_off, preemptions
-from copool.commands.bench.subjects import Counter, GreenletSubject, empty, judged
+from copool.commands.bench.subjects import (
+    Counter,
+    GreenletSubject,
+    countable,
+    empty,
+    judged,
+)
 
 EXTRA = Extra("compat", frozenset(("aiosqlite", "gevent", "greenlet", "sqlalchemy")))
 
@@ -59,8 +65,7 @@ def _greenlet_spawn(at_end: ExitStack) -> Work:
     runner = at_end.enter_context(asyncio.Runner())
 
     def work(n: int, *, count: bool) -> Sample:
-        counter = Counter() if count else None
-        body: Callable[[], object] = counter or empty
+        body, counter = countable(empty, count=count)
 
         async def main() -> Sample:
             last: object = None
@@ -123,8 +128,8 @@ def _orm_select(at_end: ExitStack) -> Work:
 def _gevent_join(at_end: ExitStack) -> Work:
     import gevent
 
-    def joins(n: int, counter: Counter | None) -> Sample:
-        body: Callable[[], object] = counter or empty
+    def joins(n: int, count: bool) -> Sample:
+        body, counter = countable(empty, count=count)
         spawn = gevent.spawn
         start = clock()
         for _ in repeat(None, n):
@@ -135,7 +140,7 @@ def _gevent_join(at_end: ExitStack) -> Work:
     def work(n: int, *, count: bool) -> Sample:
         # In a greenlet, as in a server. A spawn looks at the calls that lead to
         # it, up to ten, and below the main program those of `copool run` are.
-        sample: Sample = gevent.spawn(joins, n, Counter() if count else None).get()
+        sample: Sample = gevent.spawn(joins, n, count).get()
         return sample
 
     return work
