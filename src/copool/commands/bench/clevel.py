@@ -85,14 +85,6 @@ class CWork:
             raise WrongResultError(f"{self.case} by {self.subject}: wrong result")
         if result < 0:
             raise BenchError(f"no case {self.case!r} by {self.subject!r}")
-        operations = n * self._operations_each()
+        wide = {"nesting": NESTING, "crowd": self.width, "threads": self.width}
+        operations = n * wide.get(self.case, 1)
         return Sample(result, operations, operations)
-
-    def _operations_each(self) -> int:
-        match self.case:
-            case "nesting":
-                return NESTING
-            case "crowd" | "threads":
-                return self.width
-            case _:
-                return 1

@@ -8,6 +8,9 @@ loop is made before the clock starts.
 A thread yields by handing a lock over and waiting for another one.
 """
 
+# What each case is stands in `subjects`.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 import asyncio
@@ -40,7 +43,6 @@ class AsyncioSubject:
         self.run = run
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
-        """Create, run and finish n of them."""
         finished = 0
 
         async def body() -> None:
@@ -50,7 +52,6 @@ class AsyncioSubject:
         return self._in_batches(body, n, lambda: finished)
 
     def cost(self, n: int, *, count: bool) -> Sample:
-        """Create, enter, yield, enter and finish n of them."""
         finished = 0
 
         async def body() -> None:
@@ -81,15 +82,12 @@ class AsyncioSubject:
         return Sample(elapsed, n, finished())
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times."""
         return self.crowd(max(1, n // AT_A_TIME), count=count, width=AT_A_TIME)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times, from ten C frames down."""
         raise ImpossibleError("every function in between must be async")
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
-        """Go n times round a crowd of that width."""
         steps = 0
 
         async def body() -> None:
@@ -147,7 +145,6 @@ class ThreadSubject:
     """A thread for each coroutine."""
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
-        """Create, run and finish n of them."""
         hits: list[None] = []
         start = clock()
         for _ in repeat(None, n):
@@ -157,7 +154,6 @@ class ThreadSubject:
         return Sample(clock() - start, n, len(hits))
 
     def cost(self, n: int, *, count: bool) -> Sample:
-        """Create, enter, yield, enter and finish n of them."""
         finished = 0
 
         def body(yield_: Callable[[], object]) -> None:
@@ -174,11 +170,9 @@ class ThreadSubject:
         return Sample(clock() - start, n, finished)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times."""
         return self.crowd(n, count=count, width=1)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times, from ten C frames down."""
         steps = 0
 
         def body(yield_: Callable[[], object]) -> None:
@@ -193,7 +187,6 @@ class ThreadSubject:
         return self._time([Baton(body)], n, lambda: steps - 1)
 
     def nesting(self, n: int, *, count: bool) -> Sample:
-        """Have 1000 enter one another, n times."""
         reached = 0
 
         def nest(left: int) -> None:
@@ -210,7 +203,6 @@ class ThreadSubject:
         return Sample(clock() - start, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
-        """Go n times round a crowd of that width."""
         if width > MOST_THREADS:
             raise ImpossibleError(f"more than {MOST_THREADS:,} threads not tried")
         steps = 0

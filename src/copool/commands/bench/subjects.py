@@ -2,7 +2,14 @@
 
 What all have in common: whatever can be looked up beforehand is; `repeat(None,
 n)` is the loop, inside and outside; the collector is off (the runner's doing).
-A subject is a class with a method for each case it can do.
+A subject is a class with a method for each case that it can do:
+
+``lifecycle``   create, run and finish n of them
+``cost``        create, enter, yield, enter and finish n of them
+``yield_there_and_back``  switch there and back n times
+``deep_yield``  the same, from ten C frames down
+``nesting``     have 1000 enter one another, n times
+``crowd``       go n times round a crowd of that width
 
 A body that yields does so exactly n times and then returns DONE. The driver
 enters n times, then once more without timing: only if every step was made, no
@@ -10,6 +17,9 @@ more and no less, does it see DONE just then. For the cases without such a
 loop, `count` makes bodies that count; the runner asks for that before it
 starts timing.
 """
+
+# What each case is stands above, once for all subjects.
+# ruff: noqa: D102
 
 from __future__ import annotations
 
@@ -137,7 +147,6 @@ class CopoolSubject:
             copool.Coroutine(empty).enter()
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
-        """Create, run and finish n of them."""
         self.prepare()
         body, counter = countable(empty, count=count)
         make = copool.Coroutine
@@ -148,7 +157,6 @@ class CopoolSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
-        """Create, enter, yield, enter and finish n of them."""
         self.prepare()
         make, yield_ = copool.Coroutine, copool.yield_
 
@@ -166,7 +174,6 @@ class CopoolSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -178,7 +185,6 @@ class CopoolSubject:
         return self._time_enter(copool.Coroutine(body).enter, n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times, from ten C frames down."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -202,7 +208,6 @@ class CopoolSubject:
         return judged(elapsed, n, enter())
 
     def nesting(self, n: int, *, count: bool) -> Sample:
-        """Have 1000 enter one another, n times."""
         self.prepare()
         make = copool.Coroutine
         reached = 0
@@ -221,7 +226,6 @@ class CopoolSubject:
         return Sample(clock() - start, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
-        """Go n times round a crowd of that width."""
         self.prepare()
         yield_ = copool.yield_
 
@@ -243,7 +247,6 @@ class GreenletSubject:
         self.time_crowd = its_own(time_crowd)
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
-        """Create, run and finish n of them."""
         body, counter = countable(empty, count=count)
         make = self.greenlet
         last: object = None
@@ -253,7 +256,6 @@ class GreenletSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
-        """Create, enter, yield, enter and finish n of them."""
         make, switch_back = self.greenlet, self.current().switch
 
         def body() -> object:
@@ -270,7 +272,6 @@ class GreenletSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times."""
         switch_back = self.current().switch
 
         def body() -> object:
@@ -281,7 +282,6 @@ class GreenletSubject:
         return self._time_switch(self.greenlet(body).switch, n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times, from ten C frames down."""
         switch_back = self.current().switch
 
         def at_bottom() -> None:
@@ -342,7 +342,6 @@ class GreenletSubject:
         return sample
 
     def nesting(self, n: int, *, count: bool) -> Sample:
-        """Have 1000 enter one another, n times."""
         make = self.greenlet
         reached = 0
 
@@ -363,7 +362,6 @@ class GreenletSubject:
         return Sample(elapsed, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
-        """Go n times round a crowd of that width."""
         switch_back = self.current().switch
 
         def body() -> object:
@@ -454,7 +452,6 @@ class GeneratorSubject:
         return (counting, counter) if count else (body, None)
 
     def lifecycle(self, n: int, *, count: bool) -> Sample:
-        """Create, run and finish n of them."""
 
         def body() -> Generator[None, None, None]:
             return
@@ -468,7 +465,6 @@ class GeneratorSubject:
         return judged(clock() - start, n, last, counter)
 
     def cost(self, n: int, *, count: bool) -> Sample:
-        """Create, enter, yield, enter and finish n of them."""
 
         def body() -> Generator[None, None, None]:
             yield
@@ -483,7 +479,6 @@ class GeneratorSubject:
         return judged(clock() - start, n, last, counter)
 
     def yield_there_and_back(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times."""
 
         def body() -> Generator[None, None, None]:
             for _ in repeat(None, n + 1):
@@ -492,11 +487,9 @@ class GeneratorSubject:
         return fastest_driver()(body(), n)
 
     def deep_yield(self, n: int, *, count: bool) -> Sample:
-        """Switch there and back n times, from ten C frames down."""
         raise ImpossibleError("it yields to its direct caller only")
 
     def nesting(self, n: int, *, count: bool) -> Sample:
-        """Have 1000 enter one another, n times."""
         reached = 0
 
         def nest(left: int) -> Generator[None, None, None]:
@@ -518,7 +511,6 @@ class GeneratorSubject:
         return Sample(elapsed, n * NESTING, reached)
 
     def crowd(self, n: int, *, count: bool, width: int) -> Sample:
-        """Go n times round a crowd of that width."""
 
         def body() -> Generator[None, None, None]:
             for _ in repeat(None, n + 1):
