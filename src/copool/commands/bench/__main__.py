@@ -1,4 +1,4 @@
-"""``python -m copool.bench``."""
+"""``python -m copool.commands.bench``, which `copool bench` is."""
 
 import sys
 
