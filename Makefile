@@ -125,7 +125,8 @@ test-together: $(VENV)/.test
 
 test-alone: $(VENV)/.test
 	@echo 'copool: running those that have to be alone'
-	@$(RUN) python -m pytest -m 'alone and not scale' $(WITHOUT)
+	@$(RUN) python -m pytest -m 'alone and not scale' $(WITHOUT) \
+		$$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 # The tests of the C core: by themselves, and under each tool.
 test-core: test-plain

@@ -32,6 +32,27 @@ def pytest_configure(config):
         config.pluginmanager.register(Times())
 
 
+# They begin first, so that at the end no process has long to go on by itself.
+LONGEST = {
+    "test_aio_sqlalchemy",
+    "test_bench_aio",
+    "test_bench_serve",
+    "test_debugging_page",
+    "test_dropin",
+    "test_dump_on",
+    "test_example_fastapi",
+    "test_exit",
+    "test_gdb",
+    "test_outside",
+    "test_refusals",
+    "test_stress",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_collection_finish():
     """What all modules have made stays: tests that collect garbage don't look there."""
     gc.collect()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.isolated, pytest.mark.alone]
+pytestmark = pytest.mark.isolated
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "debugging.md"

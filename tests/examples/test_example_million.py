@@ -9,8 +9,6 @@ from pathlib import Path
 import million as example
 import pytest
 
-pytestmark = pytest.mark.alone
-
 PROGRAM = Path(example.__file__)
 
 

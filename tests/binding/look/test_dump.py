@@ -19,8 +19,6 @@ from copool import Coroutine, yield_
 from copool._core import _greenlet_names
 from copool.aio import await_, run_sync
 
-pytestmark = pytest.mark.alone
-
 names = _greenlet_names()
 greenlet, getcurrent = names["greenlet"], names["getcurrent"]
 
@@ -724,6 +722,7 @@ def test_a_name_is_a_string():
 # --- how long it takes --------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_ten_thousand(suspended):
     def deep(n):
         deep(n - 1) if n else wait()

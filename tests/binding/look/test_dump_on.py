@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.isolated, pytest.mark.alone]
+pytestmark = pytest.mark.isolated
 
 PRELUDE = """
 import asyncio, ctypes, gc, json, os, random, re, signal, sys, threading, time

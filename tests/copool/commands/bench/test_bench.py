@@ -34,8 +34,6 @@ from copool.commands.bench.model import (
     ratio,
 )
 
-pytestmark = pytest.mark.alone
-
 TINY = ["--rounds", "1", "--round-ms", "1", "--quick"]
 SETTINGS = runner.Settings(rounds=5, round_ms=1, quick=True)
 

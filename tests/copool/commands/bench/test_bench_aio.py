@@ -37,8 +37,6 @@ from copool.commands.bench.model import (
     WrongResultError,
 )
 
-pytestmark = pytest.mark.alone
-
 TINY = ["--aio", "--rounds", "1", "--round-ms", "1", "--quick"]
 SETTINGS = runner.Settings(rounds=1, round_ms=1, quick=True)
 WORKS = {

@@ -23,8 +23,6 @@ from copool.commands.bench.model import (
     difference,
 )
 
-pytestmark = pytest.mark.alone
-
 TINY = ["--compat", "--rounds", "1", "--round-ms", "1", "--quick"]
 SETTINGS = runner.Settings(rounds=3, round_ms=1, quick=True)
 

@@ -25,8 +25,6 @@ from copool.commands.model.policies import (
     Violation,
 )
 
-pytestmark = pytest.mark.alone
-
 _models = Path(__file__).parents[3] / "models" / "check.py"
 _spec = importlib.util.spec_from_file_location("check", _models)
 check = importlib.util.module_from_spec(_spec)

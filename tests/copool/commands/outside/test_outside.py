@@ -26,7 +26,7 @@ from copool.commands.outside.process import Process
 from copool.commands.outside.report import Report
 from copool.commands.outside.scene import Reader
 
-pytestmark = [pytest.mark.isolated, pytest.mark.alone]
+pytestmark = pytest.mark.isolated
 
 VERSION = ".".join(map(str, sys.version_info[:3]))
 PRELUDE = """
