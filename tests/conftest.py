@@ -36,7 +36,6 @@ def pytest_configure(config):
 LONGEST = {
     "test_aio_sqlalchemy",
     "test_bench_aio",
-    "test_bench_serve",
     "test_debugging_page",
     "test_dropin",
     "test_dump_on",

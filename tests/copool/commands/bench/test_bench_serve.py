@@ -43,6 +43,8 @@ from copool.commands.bench.model import (
     WrongResultError,
 )
 
+pytestmark = pytest.mark.alone
+
 TINY = ["--serve", "--quick", "--rounds", "1"]
 COUNTS = {"microseconds": 2_000_000, "requests": 5000, "errors": {"read": 0}}
 
