@@ -150,6 +150,40 @@ def python():
     return run
 
 
+@pytest.fixture
+def lines_missed(python, tmp_path):
+    """The lines that coverage says were not run, of modules that are given as text.
+
+    The first of them is the program.
+    """
+    pytest.importorskip("coverage")
+
+    def find(**modules):
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        done = python(
+            f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import coverage
+cov = coverage.Coverage(data_file=None, config_file=False, include=["{tmp_path}/*"])
+cov.set_option("run:core", "ctrace")
+cov.start()
+import {next(iter(modules))}
+cov.stop()
+for name in {list(modules)}:
+    print(*cov.analysis2(f"{tmp_path}/{{name}}.py")[3])
+"""
+        )
+        assert (done.code, done.errors) == (0, "")
+        return {
+            name: [int(number) for number in line.split()]
+            for name, line in zip(modules, done.lines, strict=True)
+        }
+
+    return find
+
+
 def has_guard_install():
     return tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 13)
 
@@ -171,3 +205,30 @@ def needs():
             pytest.skip("not enough memory free")
 
     return check
+
+
+@pytest.fixture
+def unraisable(monkeypatch):
+    """What is raised where nobody can catch it."""
+    found = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda u: found.append(u.exc_value))
+    yield found
+    found.clear()
+
+
+@pytest.fixture
+def suspended():
+    """Makes a coroutine that is suspended, and calls a function when it is unwound."""
+
+    def make(when_unwound, *args):
+        def body():
+            try:
+                copool.yield_()
+            finally:
+                when_unwound(*args)
+
+        co = copool.Coroutine(body)
+        co.enter()
+        return co
+
+    return make

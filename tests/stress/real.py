@@ -142,6 +142,11 @@ class World:
         self.position += 1
         return self.position - 1, name, a, b
 
+    def caught(self, frame: Frame, error: Boom) -> None:
+        self.answer(frame, -1, "caught", error.n)
+        # Who threw it may still hold it, and so what it came through.
+        error.__traceback__ = error.__context__ = None
+
     def obey(self, frame: Frame) -> Any:
         held: list[Any] = []
         thing = self.thing(frame)
@@ -155,9 +160,7 @@ class World:
                 except Boom as error:
                     if not frame.catches:
                         raise
-                    self.answer(frame, -1, "caught", error.n)
-                    # Who threw it may still hold it, and so what it came through.
-                    error.__traceback__ = error.__context__ = None
+                    self.caught(frame, error)
         except BaseException as error:
             if (value := self.passed(frame, error)) is None:
                 raise
@@ -184,9 +187,7 @@ class World:
                 except Boom as error:
                     if not frame.catches:
                         raise
-                    self.answer(frame, -1, "caught", error.n)
-                    # Who threw it may still hold it, and so what it came through.
-                    error.__traceback__ = error.__context__ = None
+                    self.caught(frame, error)
         except BaseException as error:
             if (value := self.passed(frame, error)) is None:
                 raise

@@ -65,14 +65,6 @@ def finish(awaitable, value=None):
         return stop.value
 
 
-@pytest.fixture
-def unraisable(monkeypatch):
-    found = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda u: found.append(u.exc_value))
-    yield found
-    found.clear()
-
-
 # --- results ---
 
 

@@ -519,11 +519,8 @@ threading.settrace(None)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
-def test_coverage_is_right(python, tmp_path):
-    pytest.importorskip("coverage")
-    program = tmp_path / "program.py"
-    program.write_text(
-        """\
+def test_coverage_is_right(lines_missed):
+    program = """\
 import asyncio
 import helper
 from copool.aio import run
@@ -541,9 +538,7 @@ async def main():
 
 run(main())
 """
-    )
-    (tmp_path / "helper.py").write_text(
-        """\
+    helper = """\
 import asyncio
 from copool.aio import await_
 
@@ -556,19 +551,5 @@ def even():
     await_(asyncio.sleep(0))
     return 2
 """
-    )
-    done = python(
-        f"""
-import sys
-sys.path.insert(0, {str(tmp_path)!r})
-import coverage
-cov = coverage.Coverage(data_file=None, config_file=False, include=["{tmp_path}/*"])
-cov.set_option("run:core", "ctrace")
-cov.start()
-import program
-cov.stop()
-for name in ("program.py", "helper.py"):
-    print(name, cov.analysis2(f"{tmp_path}/" + name)[3])
-"""
-    )
-    assert done.lines == ["program.py [11]", "helper.py [6]"], done.errors
+    missed = lines_missed(program=program, helper=helper)
+    assert missed == {"program": [11], "helper": [6]}

@@ -104,17 +104,9 @@ def test_of_running_and_waiting_is_refused():
     assert order == [["it", "is", "running"], ["it", "waits", "for"]]
 
 
-def test_closes_from_inside_another():
+def test_closes_from_inside_another(suspended):
     order = []
-
-    def body():
-        try:
-            yield_()
-        finally:
-            order.append("closed")
-
-    co = Coroutine(body)
-    co.enter()
+    co = suspended(order.append, "closed")
     Coroutine(co.close).enter()
     assert (order, co.state) == (["closed"], "finished")
 

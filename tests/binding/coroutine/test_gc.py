@@ -26,17 +26,9 @@ class Thing:
     pass
 
 
-def test_dropped_runs_finally_at_once():
+def test_dropped_runs_finally_at_once(suspended):
     order = []
-
-    def body():
-        try:
-            yield_()
-        finally:
-            order.append("finally")
-
-    co = Coroutine(body)
-    co.enter()
+    co = suspended(order.append, "finally")
     order.append("drop")
     del co
     order.append("dropped")
@@ -328,17 +320,9 @@ def test_get_objects_and_referents():
     assert thing not in gc.get_referents(co)
 
 
-def test_weakref_callback_comes_after_finally():
+def test_weakref_callback_comes_after_finally(suspended):
     order = []
-
-    def body():
-        try:
-            yield_()
-        finally:
-            order.append("finally")
-
-    co = Coroutine(body)
-    co.enter()
+    co = suspended(order.append, "finally")
     ref = weakref.ref(co, lambda ref: order.append("callback"))
     weakref.finalize(co, order.append, "finalize")
     del co

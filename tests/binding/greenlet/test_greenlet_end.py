@@ -990,11 +990,8 @@ say(seen)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="it needs no trace function")
-def test_coverage_is_right_without_being_told_of_greenlets(python, tmp_path):
-    pytest.importorskip("coverage")
-    program = tmp_path / "program.py"
-    program.write_text(
-        """\
+def test_coverage_is_right_without_being_told_of_greenlets(lines_missed):
+    program = """\
 from types import SimpleNamespace
 from copool._core import _greenlet_names
 api = SimpleNamespace(**_greenlet_names())
@@ -1016,9 +1013,7 @@ while not all(g.dead for g in gs):
     for g in gs:
         g.switch()
 """
-    )
-    (tmp_path / "helper.py").write_text(
-        """\
+    helper = """\
 def odd(main):
     main.switch()
     if main is None:
@@ -1029,22 +1024,8 @@ def even(main):
     main.switch()
     return 2
 """
-    )
-    done = python(
-        f"""
-import sys, json
-sys.path.insert(0, {str(tmp_path)!r})
-import coverage
-cov = coverage.Coverage(data_file=None, config_file=False, include=["{tmp_path}/*"])
-cov.set_option("run:core", "ctrace")
-cov.start()
-import program
-cov.stop()
-for name in ("program.py", "helper.py"):
-    print(name, cov.analysis2(f"{tmp_path}/" + name)[3])
-"""
-    )
-    assert done.lines == ["program.py [12]", "helper.py [4]"], done.errors
+    missed = lines_missed(program=program, helper=helper)
+    assert missed == {"program": [12], "helper": [4]}
 
 
 def test_no_memory_is_lost_in_steady_use(python):

@@ -73,14 +73,6 @@ def plain_run(new_loop):
     return plain_run
 
 
-@pytest.fixture
-def unraisable(monkeypatch):
-    found = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda u: found.append(u.exc_value))
-    yield found
-    found.clear()
-
-
 class Step:
     """Lets the loop run once."""
 

@@ -132,14 +132,6 @@ def ends_in_time():
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.fixture
-def unraisable(monkeypatch):
-    found = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda u: found.append(u.exc_value))
-    yield found
-    found.clear()
-
-
 def kind_of_greenlet():
     """What SQLAlchemy makes in greenlet_spawn(), without copool."""
     from sqlalchemy.util import concurrency
