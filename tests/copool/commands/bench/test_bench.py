@@ -10,6 +10,7 @@ import sys
 from itertools import count
 
 import pytest
+from benchmarked import results_of
 from matplotlib.figure import Figure
 
 from copool.commands.bench import (
@@ -44,16 +45,6 @@ def key(subject: str, variant: str = "", *, level: str = "python") -> Key:
 
 def series(subject: str, *values: float, variant: str = "", **names: str) -> Series:
     return Series(key(subject, variant, **names), "ns/op", values)
-
-
-def results_of(*every: Series) -> Results:
-    return Results(
-        machine={},
-        settings={},
-        series={one.key: one for one in every},
-        impossible={},
-        notes=[],
-    )
 
 
 class FakeWork:

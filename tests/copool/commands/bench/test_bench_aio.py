@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
+from benchmarked import results_of
 
 import copool.aio
 from copool import _core
@@ -31,7 +32,6 @@ from copool.commands.bench.model import (
     Extra,
     ImpossibleError,
     Key,
-    Results,
     Series,
     Trial,
     WrongResultError,
@@ -59,16 +59,6 @@ def fresh_identity():
 
 def series(case, subject, *values, variant="", level="aio", unit="ns/op"):
     return Series(Key(case, level, variant, subject), unit, values)
-
-
-def results_of(*every, impossible=None):
-    return Results(
-        machine={},
-        settings={},
-        series={one.key: one for one in every},
-        impossible=impossible or {},
-        notes=[],
-    )
 
 
 def case_by(name):

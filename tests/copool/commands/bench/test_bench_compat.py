@@ -10,6 +10,7 @@ from contextlib import closing
 from importlib.util import find_spec
 
 import pytest
+from benchmarked import results_of
 
 from copool import _core
 from copool.commands.bench import cases, cli, compat, footprint, report, runner, targets
@@ -17,7 +18,6 @@ from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
-    Results,
     Series,
     WrongResultError,
     difference,
@@ -96,16 +96,6 @@ def trial_of(case):
 
 def series(case, subject, *values, variant="", unit="ns/op"):
     return Series(Key(case, "drop-in", variant, subject), unit, values)
-
-
-def results_of(*every, impossible=None):
-    return Results(
-        machine={},
-        settings={},
-        series={one.key: one for one in every},
-        impossible=impossible or {},
-        notes=[],
-    )
 
 
 # --- the plan ---------------------------------------------------------------

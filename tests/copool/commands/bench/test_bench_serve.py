@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from benchmarked import results_of
 from matplotlib.figure import Figure
 
 from copool.commands.bench import (
@@ -37,7 +38,6 @@ from copool.commands.bench.model import (
     BenchError,
     ImpossibleError,
     Key,
-    Results,
     Sample,
     Series,
     WrongResultError,
@@ -91,16 +91,6 @@ def stand_in(monkeypatch, counting):
 
 def series(case, subject, *values, variant=""):
     return Series(Key(case, "serve", variant, subject), RATE, values)
-
-
-def results_of(*every, impossible=None):
-    return Results(
-        machine={},
-        settings={},
-        series={one.key: one for one in every},
-        impossible=impossible or {},
-        notes=[],
-    )
 
 
 def case_by(name):
