@@ -20,7 +20,6 @@ PyObject *coroutine_enter(PyObject *op, PyObject *const *args,
 PyObject *coroutine_throw(PyObject *op, PyObject *exc);
 PyObject *coroutine_close(PyObject *op, PyObject *ignored);
 PyObject *coroutine_iternext(PyObject *op);
-PyObject *core_yield(PyObject *module, PyObject *const *args,
-                          Py_ssize_t nargs);
+PyObject *core_yield(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif
