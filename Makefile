@@ -92,10 +92,11 @@ bench-serve: $(VENV)/.test
 	@echo "copool: running '$(strip copool bench --serve $(ARGS))' with Python $(VERSION)"
 	@$(RUN) copool bench --serve $(ARGS)
 
-# Two processes take a file of tests each, long ones first; after them comes what must
-# be alone. With options, as of one file, it is one process for all. A process that has
-# crashed is not replaced: the next would take the same file, and crash there again.
-TOGETHER := -m 'not scale and not alone' -n 2 --dist loadfile \
+# Three processes take a file of tests each, long ones first: many tests wait for
+# programs that they start. After them comes what must be alone. With options, as of one
+# file, it is one process for all. A process that has crashed is not replaced: the next
+# would take the same file, and crash there again.
+TOGETHER := -m 'not scale and not alone' -n 3 --dist loadfile \
 	--no-loadscope-reorder --max-worker-restart=0
 ifdef ARGS
 test: $(VENV)/.test test-core

@@ -9,6 +9,8 @@ from pathlib import Path
 import million as example
 import pytest
 
+pytestmark = pytest.mark.alone
+
 PROGRAM = Path(example.__file__)
 
 
