@@ -1,6 +1,7 @@
 """The rooms of the C binding: which may include which, and how large they are."""
 
 import re
+import sysconfig
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_files_are_included_with_their_room():
         for path in SOURCES
         for bare in INCLUDE.findall(path.read_text())
         if "/" not in bare and bare in headers and bare not in core
+    ]
+
+
+def test_no_header_is_called_like_one_of_pythons():
+    """Which of the two is included would depend on the order of folders."""
+    pythons = Path(sysconfig.get_path("include"))
+    assert not [
+        name(path)
+        for path in SOURCES
+        if path.suffix == ".h" and (pythons / name(path)).exists()
     ]
 
 

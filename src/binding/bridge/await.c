@@ -7,7 +7,7 @@
 #include "bridge/protocol.h"
 
 #include "cpython/frames.h"
-#include "cpython/object.h"
+#include "cpython/objects.h"
 #include "process/state.h"
 #include "python/iterator.h"
 #include "strand/thread.h"

@@ -2,7 +2,7 @@
 #include "bridge/protocol.h"
 
 #include "bridge/step.h"
-#include "cpython/object.h"
+#include "cpython/objects.h"
 #include "face/enter.h"
 #include "face/error.h"
 #include "strand/park.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "coroutine/switch.h"
 
-#include "cpython/object.h"
+#include "cpython/objects.h"
 #include "face/enter.h"
 #include "face/error.h"
 #include "process/state.h"

@@ -3,7 +3,7 @@
 
 #include "cpython/inside.h"
 #include "cpython/limits.h"
-#include "cpython/code.h"
+#include "cpython/codes.h"
 
 /* --- what there is in the interpreter ----------------------------------- */
 

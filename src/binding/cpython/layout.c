@@ -3,7 +3,7 @@
 
 #include "cpython/inside.h"
 #include "cpython/tstate.h"
-#include "cpython/code.h"
+#include "cpython/codes.h"
 #include "raw/section.h"
 
 #define AT(name, type, field) section_add(e, name, offsetof(type, field))

@@ -2,7 +2,7 @@
 #include "cpython/shown.h"
 
 #include "cpython/inside.h"
-#include "cpython/code.h"
+#include "cpython/codes.h"
 
 #ifdef CO_SHOWS_TASKS
 

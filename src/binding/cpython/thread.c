@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpython/thread.h"
 
-#include "cpython/context.h"
+#include "cpython/contexts.h"
 #include "cpython/inside.h"
 
 bool

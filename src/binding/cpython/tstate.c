@@ -3,7 +3,7 @@
 
 #include <limits.h>
 
-#include "cpython/code.h"
+#include "cpython/codes.h"
 #include "cpython/inside.h"
 
 #ifdef CO_HAS_STACK_LIMITS

@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #include "cpython/limits.h"
-#include "cpython/object.h"
+#include "cpython/objects.h"
 #include "raw/text.h"
 #include "segv.h"
 

@@ -7,7 +7,7 @@
 #ifndef COPOOL_STRAND_KEEP_H
 #define COPOOL_STRAND_KEEP_H
 
-#include "cpython/context.h"
+#include "cpython/contexts.h"
 
 #include "check.h"
 #include "os.h"

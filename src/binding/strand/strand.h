@@ -14,7 +14,7 @@
 #ifndef COPOOL_STRAND_STRAND_H
 #define COPOOL_STRAND_STRAND_H
 
-#include "cpython/context.h"
+#include "cpython/contexts.h"
 #include "cpython/renew.h"
 #include "cpython/trace.h"
 #include "process/blocks.h"

@@ -32,7 +32,7 @@
 
 #include "cpython/frames.h"
 #include "cpython/limits.h"
-#include "cpython/object.h"
+#include "cpython/objects.h"
 #include "process/state.h"
 #include "strand/entry.h"
 #include "strand/thread.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cpython/code.h"
+#include "cpython/codes.h"
 
 #include "cpython/inside.h"
 

@@ -4,8 +4,8 @@
  *
  * Thread rule: all functions need the GIL; `ts` is the current thread state.
  */
-#ifndef COPOOL_CPYTHON_CONTEXT_H
-#define COPOOL_CPYTHON_CONTEXT_H
+#ifndef COPOOL_CPYTHON_CONTEXTS_H
+#define COPOOL_CPYTHON_CONTEXTS_H
 
 #include "cpython/version.h"
 

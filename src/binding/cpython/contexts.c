@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cpython/context.h"
+#include "cpython/contexts.h"
 
 #include "cpython/inside.h"
 

@@ -5,8 +5,8 @@
  *
  * Thread rule: all functions need the GIL.
  */
-#ifndef COPOOL_CPYTHON_OBJECT_H
-#define COPOOL_CPYTHON_OBJECT_H
+#ifndef COPOOL_CPYTHON_OBJECTS_H
+#define COPOOL_CPYTHON_OBJECTS_H
 
 #include "cpython/version.h"
 

@@ -4,8 +4,8 @@
  *
  * Thread rule: all functions need the GIL.
  */
-#ifndef COPOOL_CPYTHON_CODE_H
-#define COPOOL_CPYTHON_CODE_H
+#ifndef COPOOL_CPYTHON_CODES_H
+#define COPOOL_CPYTHON_CODES_H
 
 #include "cpython/version.h"
 

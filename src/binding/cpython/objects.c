@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cpython/object.h"
+#include "cpython/objects.h"
 
 #include "cpython/inside.h"
 #include "cpython/tstate.h"
