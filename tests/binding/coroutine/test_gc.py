@@ -490,11 +490,15 @@ def test_finalizer_that_enters_first():
             co.enter()
 
     before = gc.get_threshold()
+    interval = sys.getswitchinterval()
+    # Nobody else runs before it is done: that thread would collect its garbage.
+    sys.setswitchinterval(100)
     try:
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
     finally:
+        sys.setswitchinterval(interval)
         gc.set_threshold(*before)
     assert order == ["first", "second"]
 
