@@ -24,7 +24,7 @@ from .sqlalchemy import TESTS, suite
 TIMEOUT = 600
 # Without those that cancel everything everywhere.
 QUICK = ("test/ext/asyncio/test_session.py", "test/base/test_concurrency.py")
-OURS = HERE.parent / "python" / "test_aio_sqlalchemy.py"
+OURS = HERE.parent / "copool" / "aio" / "test_aio_sqlalchemy.py"
 DRIVERS = ("asyncpg", "psycopg")
 OLDER = "2.0.58"
 
