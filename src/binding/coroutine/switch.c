@@ -107,7 +107,7 @@ entered(struct thread_record *t, Coroutine *self, struct strand *s)
 }
 
 /* Steals value; NULL passes on t->error. Inlined for the return predictor, with
- * all that it calls: see strand/strand.h. */
+ * all that it calls: see "The switch" in docs/design.md. */
 __attribute__((always_inline)) static inline PyObject *
 resume(struct thread_record *t, Coroutine *self, PyObject *value)
 {

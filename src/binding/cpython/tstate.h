@@ -84,7 +84,7 @@ enum {
     TSTATE_REST_TRACE = 1,
     /* For who switches; not looked at here. */
     TSTATE_REST_CXX = 2,
-    TSTATE_REST_TOLD = 4,   /* stays while it runs: see hooks.h */
+    TSTATE_REST_TOLD = 4,   /* stays while it runs: see strand/hooks.h */
     TSTATE_REST_UNTOLD = 8, /* the same, from arrival until it is told */
 };
 

@@ -2,9 +2,8 @@
  *
  * The symmetric face of a strand, with the interface and the behaviour of the
  * type greenlet of the package of that name: whoever is switched to goes on,
- * and who ends goes on in its parent. switch.c
- * moves control, type.c has the rest of the type, module.c the functions and
- * api.c the C API.
+ * and who ends goes on in its parent. switch.c moves control, type.c has the
+ * rest of the type, module.c the functions and api.c the C API.
  *
  *      state      started  strand
  *      pending    no       NULL

@@ -210,7 +210,7 @@ stack_end(const struct strand_args *args)
 
 /* Goes on in `to`, which is active and of this thread. Steals both references;
  * a NULL value passes on t->error. Inlined for the return predictor: see
- * strand/strand.h. */
+ * "The switch" in docs/design.md. */
 __attribute__((always_inline)) static inline PyObject *
 go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
       PyObject *value, PyObject *const *stack_end)
@@ -232,7 +232,7 @@ go_on(struct thread_record *t, struct greenlet_thread *gt, PyGreenlet *to,
     return arrive(gt, strand_resume(t, to->pimpl->top, value));
 }
 
-/* Whether an active greenlet may go on: see thread_stack.c. */
+/* Whether an active greenlet may go on: see strand/thread_stack.c. */
 static inline bool
 may_go_on(const struct thread_record *t, const PyGreenlet *to)
 {
