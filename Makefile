@@ -263,6 +263,9 @@ TEST_FOUND = $(foreach python,$(OLDER),"test PYTHON=$(python) \
 	"test $(NEWEST) COPOOL_OTHER_PYTHONS='$(foreach python,$(OLDER), \
 	$(CURDIR)/.venv/$(shell $(python) -c '$(PRINT_VERSION)')/bin/python)'"
 
+# The system's own, if it is none of them: what a reader of the README has.
+OWN = $(filter-out $(FOUND),$(shell readlink -f /usr/bin/python3))
+
 # What ci does, as far as it measures no time, goes two at a time and the longest
 # first: see .ci/parts, which says at the end how long each took. For the oldest
 # interpreter its debug build is enough.
@@ -276,7 +279,7 @@ ci:
 		$(FOUND_DBG:%='for-debug PYTHON=%') \
 		test-aarch64-python test-valgrind test-tsan test-asan test-aarch64 \
 		test-musl $(NEWER:%='for-debug PYTHON=%') | .ci/parts 2
-	@printf '%s\n' $(TEST_FOUND) | .ci/parts 1
+	@printf '%s\n' $(OWN:%='test PYTHON=%') $(TEST_FOUND) | .ci/parts 1
 	@printf '%s\n' 'debug-untimed $(NEWEST)' $(FOUND_DBG:%='debug-quick PYTHON=%') \
 		$(BETWEEN:%='debug-quick PYTHON=%') 'for-compat $(NEWEST)' \
 		'test-gc $(NEWEST)' 'test-wheel-quick $(NEWEST)' 'libraries-quick $(NEWEST)' \
